@@ -1,0 +1,17 @@
+# Turns HASTE_CUDA (ON, OFF, AUTO) into HASTE_HAVE_CUDA and enables the language when it is wanted and there.
+set(HASTE_HAVE_CUDA OFF)
+if(HASTE_CUDA STREQUAL "AUTO" OR HASTE_CUDA)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(HASTE_HAVE_CUDA ON)
+  elseif(NOT HASTE_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "HASTE_CUDA=ON, but no CUDA compiler was found; name one with -DCMAKE_CUDA_COMPILER=")
+  endif()
+endif()
+# There is nothing to compile before the sources exist, and enabling the language costs seconds per configure.
+if(HASTE_HAVE_CUDA AND EXISTS ${CMAKE_SOURCE_DIR}/cpp_ops/cuda/CMakeLists.txt)
+  enable_language(CUDA)
+else()
+  set(HASTE_HAVE_CUDA OFF)
+endif()
