@@ -22,8 +22,8 @@ class LibraryNotFoundError(FileNotFoundError):
 def library_path(cuda: bool = False) -> str:
     """Return the absolute path of the op library.
 
-    Looked for in this order: the file named by the environment variable HASTE_OPS_LIBRARY (and nowhere else when that is
-    set), beside this package (an installed wheel, or a copy on a device), the build folder of a source checkout.
+    Looked for in this order: the file named by the environment variable HASTE_OPS_LIBRARY (and nowhere else when that
+    is set), beside this package (an installed wheel, or a copy on a device), the build folder of a source checkout.
 
     Args:
         cuda: the library with the CUDA kernels (variable HASTE_OPS_CUDA_LIBRARY) in place of the CPU one.

@@ -46,7 +46,9 @@ class Session:
         Raises:
             LibraryNotFoundError: the op library was not found.
         """
-        options = options if options is not None else onnxruntime.SessionOptions()
+        if options is None:
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3  # each steering input makes ONNX Runtime warn that it is not constant
         self.library: str | None = None
         if library is not False:
             self.library = register(options, cuda, None if library is True else os.fspath(library))
