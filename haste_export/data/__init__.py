@@ -28,8 +28,9 @@ class LabelledImages:
     @property
     def inputs(self) -> NDArray[np.float32]:
         """The images as the network takes them: float32 [n, 1, 28, 28], (pixel / 255 − mean) / std."""
-        scaled = (self.images / np.float32(255) - np.float32(self.mean)) / np.float32(self.std)
-        return scaled.astype(np.float32)
+        pixels = self.images.astype(np.float32) / 255
+        normalised: NDArray[np.float32] = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        return normalised
 
 
 def sample_model() -> Path:

@@ -24,7 +24,7 @@ VALIDATION = 5_000
 
 
 def export(network: nn.Module, path: Path) -> None:
-    """Writes the network with batch norm folded by the exporter: input ``image`` [batch, 1, 28, 28], output ``logits``."""
+    """Writes the network, batch norm folded: input ``image`` [batch, 1, 28, 28], output ``logits`` [batch, 10]."""
     example = torch.zeros(2, 1, 28, 28)
     program = torch.onnx.export(
         network.eval().cpu(),
@@ -75,7 +75,7 @@ def main(
     torch.manual_seed(seed)
     recipe = Recipe(epochs=epochs, batch=batch, rate=rate, bfloat16=bfloat16)
     images, labels = _tensors("train", data, device)
-    module = NETWORKS[network]().to(device).to(memory_format=torch.channels_last)
+    module = NETWORKS[network]().to(torch.device(device), memory_format=torch.channels_last)
     held_out = images[-VALIDATION:], labels[-VALIDATION:]
     start = time.monotonic()
 

@@ -31,6 +31,7 @@ class BasicBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, M, H / stride, W / stride]."""
         result: Tensor = self.activation(self.body(x) + self.shortcut(x))
         return result
 
@@ -39,6 +40,7 @@ class SpatialMean(nn.Module):
     """[N, C, H, W] to [N, C]. One ReduceMean in ONNX, where a pooling and a flattening become fifteen nodes."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mean over both spatial axes."""
         return x.mean((2, 3))
 
 
