@@ -1,0 +1,1 @@
+"""The command line: `haste-export`, and everything else under `haste`."""

@@ -1,0 +1,224 @@
+"""`haste bench`: how long a model takes, against another one or against its own exact form."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import onnx
+from rich.console import Console
+from rich.table import Table
+
+from haste_export.bench.inputs import (
+    Feeds,
+    InputValueError,
+    array_feeds,
+    image_feeds,
+    model_inputs,
+    parse_shapes,
+    random_feeds,
+    resolve_shape,
+)
+from haste_export.bench.interleave import CandidateError
+from haste_export.bench.machine import machine
+from haste_export.bench.plan import Row, Setting, run_plan
+from haste_export.bench.worker import Candidate
+from haste_export.cli.support import GateError, InputError, LackingError, json_option, read_model, write_json
+from runtime_ops import LibraryNotFoundError, library_path
+
+HELP = """Time a model in ONNX Runtime.
+
+Two models are compared with each other, the first being the baseline. One compressed model is compared with itself
+without the library, which is the exact convolution in stock ONNX Runtime. One plain model is timed alone.
+
+Both run with all of ONNX Runtime's optimisations, in turns (A B A B ...), each in a process of its own. The table shows
+medians and quartiles, and which implementation ran.
+
+\b
+Examples:
+  haste bench model.haste.onnx --image photo.jpg
+  haste bench model.onnx model.haste.onnx --threads 1,2 --hyperplanes 10,14,20
+  haste bench model.onnx model.haste.onnx --npy batch.npy --assert-speedup 1.2
+"""
+
+
+def numbers(least: int) -> Callable[[click.Context, click.Parameter, str | None], list[int] | None]:
+    """Make an option callback that reads comma-separated integers, none below `least`."""
+
+    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[int] | None:
+        if text is None:
+            return None
+        try:
+            values = [int(part) for part in text.split(",")]
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no list of numbers such as 1,2", ctx, param) from None
+        if min(values) < least:
+            raise click.BadParameter(f"{min(values)} is below {least}", ctx, param)
+        return values
+
+    return read
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path), required=False)
+@click.option("--threads", callback=numbers(1), default="1", show_default=True, help="Intra-op threads, a list.")
+@click.option("--runs", type=click.IntRange(1), default=30, show_default=True, help="Timed runs per row.")
+@click.option("--warm-up", type=click.IntRange(0), default=3, show_default=True, help="Runs before the timed ones.")
+@click.option("--hyperplanes", callback=numbers(0), help="Values of L to steer to, a list; 0 is dense.")
+@click.option("--level", callback=numbers(0), help="Tuned levels to steer to, a list; 0 is dense.")
+@click.option("--batch", type=click.IntRange(1), help="Batch size, where the model leaves it open.")
+@click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input.")
+@click.option("--image", type=click.Path(path_type=Path), help="Feed this photograph, resized, scaled to 0..1.")
+@click.option("--npy", type=click.Path(path_type=Path), help="Feed the array of a .npy, or those of a .npz file.")
+@click.option("--assert-speedup", type=float, metavar="X", help="Exit with 1 if a row's speed-up is below X.")
+@json_option
+def command(
+    model: Path,
+    other: Path | None,
+    threads: list[int],
+    runs: int,
+    warm_up: int,
+    hyperplanes: list[int] | None,
+    level: list[int] | None,
+    batch: int | None,
+    input_shape: tuple[str, ...],
+    image: Path | None,
+    npy: Path | None,
+    assert_speedup: float | None,
+    json_file: str | None,
+) -> None:
+    """Time one or two models."""
+    if image is not None and npy is not None:
+        raise click.UsageError("--image and --npy exclude each other")
+    if hyperplanes and level:
+        raise click.UsageError("--hyperplanes and --level exclude each other")
+    protos = [read_model(path) for path in (model, other) if path is not None]
+    candidates = choose_candidates([path for path in (model, other) if path is not None], protos)
+    if assert_speedup is not None and len(candidates) == 1:
+        raise click.UsageError("--assert-speedup needs two models, or one that is compressed")
+    try:
+        first = make_feeds(protos[0], input_shape, batch, image, npy)
+        feeds = [rename_feeds(first, protos[min(index, len(protos) - 1)]) for index in range(len(candidates))]
+        rows = run_plan(candidates, feeds, threads, settings(hyperplanes, level), runs, warm_up, _progress)
+    except (InputValueError, ValueError, CandidateError) as error:
+        raise InputError(str(error)) from error
+    source = str(image or npy or "random values")
+    if json_file != "-":
+        print_rows(rows, source)
+    write_json({"machine": machine(), "input": source, "rows": [row.as_dict() for row in rows]}, json_file)
+    check_speedup(rows, assert_speedup)
+
+
+def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) -> list[Candidate]:
+    """Pair each model with the library if it needs one; a compressed model alone is compared with its fallback.
+
+    Raises:
+        LackingError: a model is compressed, and the op library was not found.
+    """
+    library = None
+    if any(is_compressed(proto) for proto in protos):
+        try:
+            library = library_path()
+        except LibraryNotFoundError as error:
+            raise LackingError(f"{error}\n`haste doctor` tells more.") from error
+    candidates = [
+        Candidate(path.name, str(path), library if is_compressed(proto) else None)
+        for path, proto in zip(paths, protos, strict=True)
+    ]
+    if len(candidates) == 1 and library is not None:
+        candidates.insert(0, Candidate(f"{paths[0].name}, no library", str(paths[0]), None))
+    return candidates
+
+
+def is_compressed(model: onnx.ModelProto) -> bool:
+    """Whether the model uses our operators."""
+    return any(opset.domain == "ai.haste" for opset in model.opset_import)
+
+
+def make_feeds(
+    model: onnx.ModelProto, shapes: Sequence[str], batch: int | None, image: Path | None, npy: Path | None
+) -> Feeds:
+    """Choose input values by the options.
+
+    Raises:
+        InputValueError: they do not fit the model.
+    """
+    inputs = model_inputs(model)
+    if npy is not None:
+        return array_feeds(npy, inputs)
+    given = parse_shapes(shapes, inputs)
+    resolved = {entry.name: resolve_shape(entry, given, batch) for entry in inputs}
+    return image_feeds(image, inputs, resolved) if image is not None else random_feeds(inputs, resolved)
+
+
+def rename_feeds(feeds: Feeds, model: onnx.ModelProto) -> Feeds:
+    """Fit values to another model's input names: by name, or by position when they are as many.
+
+    Raises:
+        InputValueError: the models take different inputs.
+    """
+    names = [entry.name for entry in model_inputs(model)]
+    if set(names) == set(feeds):
+        return feeds
+    if len(names) != len(feeds):
+        raise InputValueError(f"the models take different inputs: {', '.join(feeds)} and {', '.join(names)}")
+    return dict(zip(names, feeds.values(), strict=True))
+
+
+def settings(hyperplanes: list[int] | None, level: list[int] | None) -> list[Setting]:
+    """Settings to time, in the order given."""
+    if hyperplanes:
+        return [Setting(hyperplanes=value) for value in hyperplanes]
+    return [Setting(level=value) for value in level] if level else [Setting()]
+
+
+def print_rows(rows: Sequence[Row], source: str) -> None:
+    """Print the table, and what keeps a reader from over-reading it."""
+    console = Console()
+    table = Table(title=f"{machine()['processor']}, ONNX Runtime {machine()['onnxruntime']}, input: {source}")
+    for heading in ("threads", "L", "model", "ran"):
+        table.add_column(heading)
+    for heading in ("median ms", "quartiles", "speed-up", "of turns", "rel. error"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        low, high = row.timing.quartiles
+        gain, pairs = ("", "") if row.speedup is None else _speedup_text(row.speedup)
+        error = "" if row.relative_error is None else f"{row.relative_error:.3g}"
+        table.add_row(
+            str(row.threads),
+            str(row.setting),
+            row.label,
+            row.executed,
+            f"{row.timing.median:.2f}",
+            f"{low:.2f} - {high:.2f}",
+            gain,
+            pairs,
+            error,
+        )
+    console.print(table)
+    if source == "random values" and any(row.timing.native_calls for row in rows):
+        console.print("Compression, and so the time, depends on the input: use --image or --npy for real values.")
+
+
+def check_speedup(rows: Sequence[Row], least: float | None) -> None:
+    """Raise GateError when a row's speed-up is below `least`."""
+    if least is None:
+        return
+    below = [row for row in rows if row.speedup is not None and row.speedup[0] < least]
+    if below:
+        worst = min(below, key=lambda row: row.speedup[0] if row.speedup else 0.0)
+        gain = worst.speedup[0] if worst.speedup else 0.0
+        raise GateError(f"speed-up {gain:.3f} ({worst.threads} threads, {worst.setting}) is below {least:g}")
+
+
+def _speedup_text(values: tuple[float, float, float]) -> tuple[str, str]:
+    gain, low, high = values
+    return f"{gain:.2f}", f"{low:.2f} - {high:.2f}"
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
