@@ -74,7 +74,7 @@ $(VENV)/.models: requirements/models.txt $(VENV)/.dev
 # The oldest supported ONNX Runtime has wheels for Python up to 3.12; elsewhere its test is skipped and says so.
 $(OLDEST)/.stamp: requirements/oldest.txt | $(PY)
 	@$(PY) -m venv $(OLDEST) && $(OLDEST)/bin/python -m pip install -q --no-deps -r requirements/oldest.txt || \
-	  { rm -rf $(OLDEST); mkdir $(OLDEST); echo 'ONNX Runtime 1.17 can not be installed here: its test will be skipped' >&2; }
+	  { rm -rf $(OLDEST); mkdir $(OLDEST); echo 'ONNX Runtime 1.17 cannot be installed here: its test will be skipped' >&2; }
 	@touch $@
 
 build/build.ninja: CMakeLists.txt CMakePresets.json $(VENV)/.dev

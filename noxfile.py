@@ -44,7 +44,7 @@ def sanitize(session: nox.Session) -> None:
         "HASTE_OPS_LIBRARY": str(ROOT / "build" / "sanitize" / "libhaste_ops.so"),
         # Python itself is not instrumented, so the runtimes must be there before it starts.
         "LD_PRELOAD": f"{compiler_file('libasan.so')} {compiler_file('libubsan.so')}",
-        # CPython never frees its interned objects, so leaks can not be told from its own.
+        # CPython never frees its interned objects, so leaks cannot be told from its own.
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "PYTHONPATH": str(ROOT),

@@ -109,7 +109,6 @@ def _library_loads(path: str) -> Check:
 
 
 def _symbols(path: str) -> Check:
-    name = "symbols"
     library = ctypes.CDLL(path)
     missing = [symbol for symbol in SYMBOLS if not hasattr(library, symbol)]
     if missing:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from haste_export.errors import OptionError
 from runtime_ops.session import HYPERPLANES_INPUT, LEVEL_INPUT
 
 STEERING_INPUTS = (HYPERPLANES_INPUT, LEVEL_INPUT)
@@ -20,8 +21,8 @@ Feeds = dict[str, npt.NDArray[Any]]
 Dimension = int | str | None
 
 
-class InputValueError(ValueError):
-    """The model can not be fed with what the user gave; the message says why."""
+class InputValueError(OptionError):
+    """The model cannot be fed with what the user gave; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,12 @@ def array_feeds(path: Path, inputs: Sequence[ModelInput]) -> Feeds:
     """Values from a .npy file (for a model with one input) or a .npz file (arrays named as the inputs).
 
     Raises:
-        InputValueError: the file can not be read, lacks an input, or an array has another rank or size than the input.
+        InputValueError: the file cannot be read, lacks an input, or an array has another rank or size than the input.
     """
     try:
         loaded = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputValueError(f"can not read {path} as a .npy or .npz file: {error}") from error
+        raise InputValueError(f"cannot read {path} as a .npy or .npz file: {error}") from error
     if isinstance(loaded, np.ndarray):
         if len(inputs) != 1:
             raise InputValueError(f"{path} holds one array, but the model has {len(inputs)} inputs: use a .npz file")
@@ -145,7 +146,7 @@ def image_feeds(path: Path, inputs: Sequence[ModelInput], shapes: Mapping[str, t
         with Image.open(path) as image:
             converted = image.convert("L" if channels == 1 else "RGB").resize((width, height))
     except OSError as error:
-        raise InputValueError(f"can not read {path} as an image: {error}") from error
+        raise InputValueError(f"cannot read {path} as an image: {error}") from error
     pixels = np.asarray(converted, np.float32).reshape(height, width, channels) / 255
     if first:
         pixels = pixels.transpose(2, 0, 1)

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from haste_export.bench.worker import Candidate, Failure, Opened, Turn, TurnResult, serve
+from haste_export.errors import HasteError
 
 # ONNX Runtime's idle threads spin for a while after a run; the other candidate waits until they sleep.
 PAUSE_S = 0.02
 TURNS = 5
 
 
-class CandidateError(RuntimeError):
+class CandidateError(HasteError):
     """A model could not be loaded or run; the message names it and gives ONNX Runtime's reason."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from haste_export.bench.inputs import Feeds
 from haste_export.bench.interleave import Timing, Worker, interleave, relative_error, speedup, workers
 from haste_export.bench.worker import Candidate
+from haste_export.errors import OptionError
 from runtime_ops.session import HYPERPLANES_INPUT, LEVEL_INPUT
 
 
@@ -79,7 +80,7 @@ def run_plan(
 
     Raises:
         CandidateError: a model does not load or run.
-        ValueError: a setting steers what no candidate has.
+        OptionError: a setting steers what no candidate has.
     """
     rows: list[Row] = []
     for count in threads:
@@ -122,4 +123,4 @@ def _check_settings(settings: Sequence[Setting], started: Sequence[Worker]) -> N
     for setting in settings:
         for value, name in ((setting.hyperplanes, HYPERPLANES_INPUT), (setting.level, LEVEL_INPUT)):
             if value is not None and name not in steering:
-                raise ValueError(f"no model here has the steering input {name}")
+                raise OptionError(f"no model here has the steering input {name}")

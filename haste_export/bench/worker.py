@@ -1,7 +1,7 @@
 """The process that times one candidate.
 
 Each candidate lives in a process of its own: the spinning threads of one session's pool, its heap and its share of the
-library's run counter can not leak into the other's numbers.
+library's run counter cannot leak into the other's numbers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the worker can not go on, in ONNX Runtime's words."""
+    """Why the worker cannot go on, in ONNX Runtime's words."""
 
     message: str
 

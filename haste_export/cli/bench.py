@@ -21,11 +21,12 @@ from haste_export.bench.inputs import (
     random_feeds,
     resolve_shape,
 )
-from haste_export.bench.interleave import CandidateError
 from haste_export.bench.machine import machine
 from haste_export.bench.plan import Row, Setting, run_plan
 from haste_export.bench.worker import Candidate
-from haste_export.cli.support import GateError, InputError, LackingError, json_option, read_model, write_json
+from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, read_model, write_json
+from haste_export.contract import DOMAIN
+from haste_export.errors import MissingDependencyError
 from runtime_ops import LibraryNotFoundError, library_path
 
 HELP = """Time a model in ONNX Runtime.
@@ -61,7 +62,7 @@ def numbers(least: int) -> Callable[[click.Context, click.Parameter, str | None]
     return read
 
 
-@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path), required=False)
 @click.option("--threads", callback=numbers(1), default="1", show_default=True, help="Intra-op threads, a list.")
@@ -99,12 +100,9 @@ def command(
     candidates = choose_candidates([path for path in (model, other) if path is not None], protos)
     if assert_speedup is not None and len(candidates) == 1:
         raise click.UsageError("--assert-speedup needs two models, or one that is compressed")
-    try:
-        first = make_feeds(protos[0], input_shape, batch, image, npy)
-        feeds = [rename_feeds(first, protos[min(index, len(protos) - 1)]) for index in range(len(candidates))]
-        rows = run_plan(candidates, feeds, threads, settings(hyperplanes, level), runs, warm_up, _progress)
-    except (InputValueError, ValueError, CandidateError) as error:
-        raise InputError(str(error)) from error
+    first = make_feeds(protos[0], input_shape, batch, image, npy)
+    feeds = [rename_feeds(first, protos[min(index, len(protos) - 1)]) for index in range(len(candidates))]
+    rows = run_plan(candidates, feeds, threads, settings(hyperplanes, level), runs, warm_up, _progress)
     source = str(image or npy or "random values")
     if json_file != "-":
         print_rows(rows, source)
@@ -116,14 +114,14 @@ def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) 
     """Pair each model with the library if it needs one; a compressed model alone is compared with its fallback.
 
     Raises:
-        LackingError: a model is compressed, and the op library was not found.
+        MissingDependencyError: a model is compressed, and the op library was not found.
     """
     library = None
     if any(is_compressed(proto) for proto in protos):
         try:
             library = library_path()
         except LibraryNotFoundError as error:
-            raise LackingError(f"{error}\n`haste doctor` tells more.") from error
+            raise MissingDependencyError(f"{error}\n`haste doctor` tells more.") from error
     candidates = [
         Candidate(path.name, str(path), library if is_compressed(proto) else None)
         for path, proto in zip(paths, protos, strict=True)
@@ -135,7 +133,7 @@ def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) 
 
 def is_compressed(model: onnx.ModelProto) -> bool:
     """Whether the model uses our operators."""
-    return any(opset.domain == "ai.haste" for opset in model.opset_import)
+    return any(opset.domain == DOMAIN for opset in model.opset_import)
 
 
 def make_feeds(

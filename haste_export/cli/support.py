@@ -1,4 +1,4 @@
-"""What the commands share: exit codes as exceptions, the --json option, reading a model."""
+"""What the commands share: errors as exit codes, the --json option, reading a model."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ import click
 import onnx
 from google.protobuf.message import DecodeError
 
+from haste_export.errors import HasteError, OutputError, UnreadableModelError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
-class GateError(click.ClickException):
-    """A check or a gate that the user asked for failed."""
+
+class GateError(HasteError):
+    """A check that the user asked for failed."""
 
     exit_code = 1
 
 
-class InputError(click.ClickException):
-    """The user's input can not be read or used."""
+class HasteCommand(click.Command):
+    """A command whose HasteError ends the program with one sentence on stderr and the error's exit code."""
 
-    exit_code = 2
-
-
-class LackingError(click.ClickException):
-    """This machine lacks something that the command needs."""
-
-    exit_code = 3
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HasteError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
 
 
 def json_option(function: Function) -> Function:
@@ -42,7 +46,7 @@ def write_json(result: Any, target: str | None) -> None:
     """Write a result where --json says; nothing when it was not given.
 
     Raises:
-        InputError: the file can not be written.
+        OutputError: the file can not be written.
     """
     if target is None:
         return
@@ -53,21 +57,21 @@ def write_json(result: Any, target: str | None) -> None:
     try:
         Path(target).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"can not write {target}: {error.strerror}") from error
+        raise OutputError(f"cannot write {target}: {error.strerror}") from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:
     """Read an ONNX file, without its external data.
 
     Raises:
-        InputError: it is not there, can not be read, or is no ONNX model.
+        UnreadableModelError: it is not there, cannot be read, is no ONNX model, or has no nodes.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
-        raise InputError(f"can not read {path}: {error.strerror}") from error
+        raise UnreadableModelError(f"cannot read {path}: {error.strerror}") from error
     except DecodeError as error:
-        raise InputError(f"{path} is not an ONNX model, or is cut off") from error
+        raise UnreadableModelError(f"{path} is not an ONNX model, or is cut off") from error
     if not model.graph.node:
-        raise InputError(f"{path} is not an ONNX model, or its graph is empty")
+        raise UnreadableModelError(f"{path} is not an ONNX model, or its graph is empty")
     return model
