@@ -40,6 +40,7 @@ class Setting:
 class Row:
     """One candidate under one setting; the speed-up and the error are against the first candidate of that setting."""
 
+    position: int
     label: str
     threads: int
     setting: Setting
@@ -99,15 +100,16 @@ def _rows(started: Sequence[Worker], timings: Sequence[Timing], threads: int, se
     first = timings[0]
     return [
         Row(
+            position,
             worker.candidate.label,
             threads,
             setting,
             timing,
             _executed(worker, timing),
-            speedup(first, timing) if timing is not first else None,
-            relative_error(first.outputs, timing.outputs) if timing is not first else None,
+            speedup(first, timing) if position else None,
+            relative_error(first.outputs, timing.outputs) if position else None,
         )
-        for worker, timing in zip(started, timings, strict=True)
+        for position, (worker, timing) in enumerate(zip(started, timings, strict=True))
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import onnx
-from rich.console import Console
+from rich.box import SIMPLE
 from rich.table import Table
 
 from haste_export.bench.inputs import (
@@ -24,10 +24,13 @@ from haste_export.bench.inputs import (
 from haste_export.bench.machine import machine
 from haste_export.bench.plan import Row, Setting, run_plan
 from haste_export.bench.worker import Candidate
-from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, read_model, write_json
+from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, read_model, write_json
 from haste_export.contract import DOMAIN
 from haste_export.errors import MissingDependencyError
 from runtime_ops import LibraryNotFoundError, library_path
+
+RANDOM_INPUT = "random values"
+LETTERS = "AB"
 
 HELP = """Time a model in ONNX Runtime.
 
@@ -103,7 +106,7 @@ def command(
     first = make_feeds(protos[0], input_shape, batch, image, npy)
     feeds = [rename_feeds(first, protos[min(index, len(protos) - 1)]) for index in range(len(candidates))]
     rows = run_plan(candidates, feeds, threads, settings(hyperplanes, level), runs, warm_up, _progress)
-    source = str(image or npy or "random values")
+    source = str(image or npy or RANDOM_INPUT)
     if json_file != "-":
         print_rows(rows, source)
     write_json({"machine": machine(), "input": source, "rows": [row.as_dict() for row in rows]}, json_file)
@@ -123,11 +126,11 @@ def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) 
         except LibraryNotFoundError as error:
             raise MissingDependencyError(f"{error}\n`haste doctor` tells more.") from error
     candidates = [
-        Candidate(path.name, str(path), library if is_compressed(proto) else None)
+        Candidate(str(path), str(path), library if is_compressed(proto) else None)
         for path, proto in zip(paths, protos, strict=True)
     ]
     if len(candidates) == 1 and library is not None:
-        candidates.insert(0, Candidate(f"{paths[0].name}, no library", str(paths[0]), None))
+        candidates.insert(0, Candidate(f"{paths[0]} without the library", str(paths[0]), None))
     return candidates
 
 
@@ -175,29 +178,21 @@ def settings(hyperplanes: list[int] | None, level: list[int] | None) -> list[Set
 
 def print_rows(rows: Sequence[Row], source: str) -> None:
     """Print the table, and what keeps a reader from over-reading it."""
-    console = Console()
-    table = Table(title=f"{machine()['processor']}, ONNX Runtime {machine()['onnxruntime']}, input: {source}")
-    for heading in ("threads", "L", "model", "ran"):
-        table.add_column(heading)
-    for heading in ("median ms", "quartiles", "speed-up", "of turns", "rel. error"):
-        table.add_column(heading, justify="right")
+    console = make_console()
+    labels = dict(sorted({row.position: row.label for row in rows}.items()))
+    about = machine()
+    console.print(f"{about['processor']}, ONNX Runtime {about['onnxruntime']}, input: {source}", highlight=False)
+    for position, label in labels.items():
+        console.print(f"{LETTERS[position]}  {label}", highlight=False, markup=False)
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for heading in ("threads", "L", "", "ran"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("median ms", "quartiles", "speed-up (of turns)", "rel. error"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        low, high = row.timing.quartiles
-        gain, pairs = ("", "") if row.speedup is None else _speedup_text(row.speedup)
-        error = "" if row.relative_error is None else f"{row.relative_error:.3g}"
-        table.add_row(
-            str(row.threads),
-            str(row.setting),
-            row.label,
-            row.executed,
-            f"{row.timing.median:.2f}",
-            f"{low:.2f} - {high:.2f}",
-            gain,
-            pairs,
-            error,
-        )
+        table.add_row(*_cells(row))
     console.print(table)
-    if source == "random values" and any(row.timing.native_calls for row in rows):
+    if source == RANDOM_INPUT and any(row.timing.native_calls for row in rows):
         console.print("Compression, and so the time, depends on the input: use --image or --npy for real values.")
 
 
@@ -212,9 +207,22 @@ def check_speedup(rows: Sequence[Row], least: float | None) -> None:
         raise GateError(f"speed-up {gain:.3f} ({worst.threads} threads, {worst.setting}) is below {least:g}")
 
 
-def _speedup_text(values: tuple[float, float, float]) -> tuple[str, str]:
-    gain, low, high = values
-    return f"{gain:.2f}", f"{low:.2f} - {high:.2f}"
+def _cells(row: Row) -> list[str]:
+    low, high = row.timing.quartiles
+    gain = ""
+    if row.speedup is not None:
+        gain = f"{row.speedup[0]:.2f} ({row.speedup[1]:.2f}-{row.speedup[2]:.2f})"
+    error = "" if row.relative_error is None else f"{row.relative_error:.3g}"
+    return [
+        str(row.threads),
+        str(row.setting),
+        LETTERS[row.position],
+        row.executed,
+        f"{row.timing.median:.2f}",
+        f"{low:.2f}-{high:.2f}",
+        gain,
+        error,
+    ]
 
 
 def _progress(text: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from haste_export.bench.machine import machine
-from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
+from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.errors import MissingDependencyError
 from runtime_ops import Check, doctor
 
@@ -47,4 +46,4 @@ def print_checks(checks: Sequence[Check]) -> None:
         if check.remedy:
             finding.append(f"\n-> {check.remedy}", style="bold")
         table.add_row(Text(check.status, style=STYLES[check.status]), check.name, finding)
-    Console().print(table)
+    make_console().print(table)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import onnx
 from google.protobuf.message import DecodeError
+from rich.console import Console
 
 from haste_export.errors import HasteError, OutputError, UnreadableModelError
 
@@ -34,6 +35,12 @@ class HasteCommand(click.Command):
         except HasteError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+
+
+def make_console() -> Console:
+    """Make a console for tables; into a file or a pipe it writes lines of 120 characters, not 80."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def json_option(function: Function) -> Function:
