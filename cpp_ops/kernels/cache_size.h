@@ -1,0 +1,10 @@
+#pragma once
+
+#include <cstddef>
+
+namespace haste {
+
+// Bytes of the first core's second-level cache: from the system, or a cautious guess where it does not say.
+size_t l2_cache_size();
+
+}  // namespace haste

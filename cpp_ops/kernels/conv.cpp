@@ -1,0 +1,166 @@
+#include "conv.h"
+
+#include <cinttypes>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "error.h"
+#include "scratch.h"
+
+haste_conv::haste_conv() { haste::add_scratch_user(); }
+
+haste_conv::~haste_conv() {
+  haste::aligned_free(own_weights);
+  haste::remove_scratch_user();
+}
+
+namespace haste {
+namespace {
+
+constexpr int64_t kMaxChannels = 65535;  // a bucket number fits 16 bits of the grouping table
+constexpr int64_t kMaxPatch = 64, kMaxKernel = 64;
+
+bool in_range(int64_t value, int64_t low, int64_t high) { return value >= low && value <= high; }
+
+haste_status check(const haste_conv_params& p) {
+  if (!in_range(p.in_channels, 1, kMaxChannels) || !in_range(p.out_channels, 1, 1 << 24))
+    return fail(HASTE_INVALID_ARGUMENT, "channels in %" PRId64 ", out %" PRId64 ": 1 to %" PRId64 " in and at least 1 out are supported",
+                p.in_channels, p.out_channels, kMaxChannels);
+  if (!in_range(p.kernel_h, 1, kMaxKernel) || !in_range(p.kernel_w, 1, kMaxKernel))
+    return fail(HASTE_INVALID_ARGUMENT, "kernel %" PRId64 "x%" PRId64 ": each side must be 1 to %" PRId64, p.kernel_h, p.kernel_w,
+                kMaxKernel);
+  if (!in_range(p.patch, 1, kMaxPatch))
+    return fail(HASTE_INVALID_ARGUMENT, "patch %" PRId64 ": must be 1 to %" PRId64, p.patch, kMaxPatch);
+  for (const int64_t pad : {p.pad_top, p.pad_left, p.pad_bottom, p.pad_right})
+    if (!in_range(pad, 0, 1 << 20)) return fail(HASTE_INVALID_ARGUMENT, "pad %" PRId64 ": must not be negative", pad);
+  if (!in_range(p.max_hyperplanes, 1, HASTE_MAX_HYPERPLANES))
+    return fail(HASTE_INVALID_ARGUMENT, "%" PRId64 " hyperplanes: 1 to %d are supported", p.max_hyperplanes, HASTE_MAX_HYPERPLANES);
+  if (!in_range(p.merge, HASTE_MERGE_SCALED, HASTE_MERGE_MEAN)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge %d", p.merge);
+  if (!in_range(p.activation, HASTE_IDENTITY, HASTE_SIGMOID))
+    return fail(HASTE_INVALID_ARGUMENT, "unknown activation %d", p.activation);
+  for (const haste_layout layout : {p.x_layout, p.z_layout, p.y_layout})
+    if (!in_range(layout, HASTE_NCHW, HASTE_BLOCKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown layout %d", layout);
+  if (p.x_layout == HASTE_BLOCKED && p.in_channels % HASTE_BLOCK)
+    return fail(HASTE_INVALID_ARGUMENT, "blocked input needs a multiple of 16 channels, not %" PRId64, p.in_channels);
+  if ((p.y_layout == HASTE_BLOCKED || p.z_layout == HASTE_BLOCKED) && p.out_channels % HASTE_BLOCK)
+    return fail(HASTE_INVALID_ARGUMENT, "blocked output or residual needs a multiple of 16 channels, not %" PRId64, p.out_channels);
+  return HASTE_OK;
+}
+
+Geometry make_geometry(const haste_conv_params& p, const Kernels& kernels) {
+  Geometry g;
+  g.channels = static_cast<int>(p.in_channels);
+  g.filters = static_cast<int>(p.out_channels);
+  g.blocks_in = static_cast<int>(ceil_div(g.channels, kBlock));
+  g.blocks_out = static_cast<int>(ceil_div(g.filters, kBlock));
+  g.kernel_h = static_cast<int>(p.kernel_h);
+  g.kernel_w = static_cast<int>(p.kernel_w);
+  g.patch = static_cast<int>(p.patch);
+  g.window_h = g.patch + g.kernel_h - 1;
+  g.window_w = g.patch + g.kernel_w - 1;
+  g.window = g.window_h * g.window_w;
+  // The last subtile of a patch that is no multiple of three reads past the window; nobody uses what it makes of that.
+  const int64_t reach = round_up(g.patch, kSubtile) - 1;
+  const int64_t last = (reach + g.kernel_h - 1) * g.window_w + reach + g.kernel_w - 1;
+  g.slot = static_cast<int>(round_up(last + 1 > g.window ? last + 1 : g.window, kBlock));
+  g.strip_w = (kGroup - 1) * g.patch + g.window_w;
+  g.winograd = kernels.has_winograd && g.kernel_h == 3 && g.kernel_w == 3 && g.patch == 3;
+  return g;
+}
+
+// OIHW [M,C,kH,kW] to [ceil(M/16)][C][kH*kW][16].
+void pack(const Geometry& g, const float* oihw, float* packed) {
+  const ptrdiff_t taps = g.taps();
+  for (int block = 0; block < g.blocks_out; block++)
+    for (int c = 0; c < g.channels; c++)
+      for (ptrdiff_t tap = 0; tap < taps; tap++)
+        for (int i = 0; i < kBlock; i++) {
+          const int m = block * kBlock + i;
+          *packed++ = m < g.filters ? oihw[(static_cast<ptrdiff_t>(m) * g.channels + c) * taps + tap] : 0.0f;
+        }
+}
+
+const Kernels* find(const char* name) {
+  for (const Kernels* const* k = available_kernels(); *k; k++)
+    if (!std::strcmp((*k)->isa, name)) return *k;
+  return nullptr;
+}
+
+std::atomic<const Kernels*>& selection() {
+  static std::atomic<const Kernels*> selected{[] {
+    const char* name = std::getenv("HASTE_ISA");
+    const Kernels* wanted = name && *name ? find(name) : nullptr;
+    return wanted ? wanted : *available_kernels();
+  }()};
+  return selected;
+}
+
+}  // namespace
+
+const Kernels* selected_kernels() { return selection().load(); }
+
+haste_status select_kernels(const char* name) {
+  const Kernels* kernels = name ? find(name) : nullptr;
+  if (!kernels) return fail(HASTE_UNSUPPORTED, "instruction set '%s' is not compiled in or not supported here", name ? name : "");
+  selection().store(kernels);
+  return HASTE_OK;
+}
+
+haste_status create_conv(const haste_conv_params& params, const float* weights, const float* bias, const int8_t* rows,
+                         std::unique_ptr<haste_conv>& conv) {
+  if (!weights || !bias || !rows) return fail(HASTE_INVALID_ARGUMENT, "weights, bias and hyperplanes must be given");
+  if (const haste_status status = check(params)) return status;
+  const char* wanted = std::getenv("HASTE_ISA");
+  if (wanted && *wanted && !find(wanted))
+    return fail(HASTE_UNSUPPORTED, "HASTE_ISA=%s is not compiled in or not supported by this processor", wanted);
+
+  auto made = std::make_unique<haste_conv>();
+  made->params = params;
+  made->kernels = selected_kernels();
+  made->geometry = make_geometry(params, *made->kernels);
+  const Geometry& g = made->geometry;
+  const int64_t elements = params.max_hyperplanes * g.window;
+  for (int64_t i = 0; i < elements; i++)
+    if (rows[i] < -1 || rows[i] > 1)
+      return fail(HASTE_INVALID_ARGUMENT, "hyperplane %" PRId64 " has the value %d at %" PRId64 ": only -1, 0 and 1 are allowed",
+                  i / g.window, rows[i], i % g.window);
+  made->epilogue = {static_cast<Activation>(params.activation), {params.activation_params[0], params.activation_params[1]}};
+  made->window_offset = window_offsets(g);
+  made->hyperplanes = std::make_unique<Hyperplanes>(g, rows, static_cast<int>(params.max_hyperplanes));
+  made->bias.assign(static_cast<size_t>(g.blocks_out) * kBlock, 0.0f);
+  std::memcpy(made->bias.data(), bias, static_cast<size_t>(g.filters) * sizeof(float));
+
+  const size_t bytes = static_cast<size_t>(g.blocks_out) * static_cast<size_t>(g.channels) * static_cast<size_t>(g.taps()) * kBlock * sizeof(float);
+  const bool packed = params.weight_layout == HASTE_PACKED;
+  if (packed && reinterpret_cast<uintptr_t>(weights) % 64 == 0) {
+    made->weights = weights;
+  } else {
+    made->own_weights = aligned_allocate(bytes);
+    if (!made->own_weights) return fail(HASTE_OUT_OF_MEMORY, "no memory for %zu bytes of packed weights", bytes);
+    float* own = static_cast<float*>(made->own_weights);
+    if (packed)
+      std::memcpy(own, weights, bytes);
+    else
+      pack(g, weights, own);
+    made->weights = own;
+  }
+  conv = std::move(made);
+  return HASTE_OK;
+}
+
+haste_status output_size(const haste_conv& conv, int64_t height, int64_t width, int64_t* out_height, int64_t* out_width) {
+  const haste_conv_params& p = conv.params;
+  constexpr int64_t kMaxSide = 1 << 24;
+  if (!in_range(height, 1, kMaxSide) || !in_range(width, 1, kMaxSide))
+    return fail(HASTE_INVALID_ARGUMENT, "input of %" PRId64 "x%" PRId64 " pixels: each side must be 1 to %" PRId64, height, width, kMaxSide);
+  *out_height = height + p.pad_top + p.pad_bottom - p.kernel_h + 1;
+  *out_width = width + p.pad_left + p.pad_right - p.kernel_w + 1;
+  if (*out_height < 1 || *out_width < 1)
+    return fail(HASTE_INVALID_ARGUMENT,
+                "kernel %" PRId64 "x%" PRId64 " does not fit the padded input of %" PRId64 "x%" PRId64 " pixels", p.kernel_h, p.kernel_w,
+                height + p.pad_top + p.pad_bottom, width + p.pad_left + p.pad_right);
+  return HASTE_OK;
+}
+
+}  // namespace haste

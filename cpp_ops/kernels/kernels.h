@@ -1,0 +1,146 @@
+// The table of kernels that every instruction set fills in: one source, compiled once per set, chosen at load time.
+// Nothing in this header shows a vector type.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "geometry.h"
+
+namespace haste {
+
+// Two hyperplanes are projected side by side: with the patches of a group that makes eight independent chains of
+// additions, enough to hide their latency. The shorter one is filled up with additions of zero.
+struct HashStep {
+  int32_t offset[2];  // into the strip, in floats
+  float sign[2];      // +1, -1; 0 on a filler, whose offset names a zero vector
+};
+struct HashPair {
+  int bit[2];  // rows of V; the second is -1 when the number of hyperplanes is odd
+  int steps;
+};
+struct HashPlan {
+  int hyperplanes = 0;
+  int pairs = 0;
+  const HashPair* pair = nullptr;
+  const HashStep* step = nullptr;  // of all pairs, one after the other
+};
+
+// One image [C,H,W] in either layout.
+struct Image {
+  const float* data;
+  bool blocked;
+  int height, width;
+};
+
+// A group of up to kGroup patches that stand side by side.
+struct HashArgs {
+  const Geometry* geometry;
+  const HashPlan* plan;  // nullptr: dense, windows only
+  const int32_t* window_offset;  // [slot] offset of each window element in the strip; elements past the window point at zeros
+  Image image;
+  int top, left;  // of the first window, in image coordinates: negative inside the padding
+  int patches;
+  float* strip;        // geometry->strip_size(), zero beyond the pixels
+  float* windows;      // [patches][window_pitch]: per patch [C rounded up to 16][slot]
+  float* projections;  // [patches][L][C rounded up]
+  uint32_t* codes;     // [patches][C rounded up]
+  uint16_t* nonzero;   // [patches][blocks_in]: a bit per channel whose window is not all zero
+  uint32_t* zero_code;  // [patches]: the code of an all-zero window
+};
+
+// What is left of a patch to convolve. Buckets of one channel come apart from merged ones: they need no merge.
+constexpr int kLookahead = 4;
+struct PatchWork {
+  int singles, merged;
+  int32_t* single_channel;  // [singles + kLookahead]
+  float* single_window;     // [singles][slot], right behind merged_window
+  int32_t* first;           // [merged + 1] into member and coefficient; merged buckets are ordered by size
+  int32_t* member;          // [+ kLookahead] channels
+  float* coefficient;       // a_i (scaled)
+  float* merged_window;     // [merged][slot]
+};
+
+enum class Merge { kScaled, kMean };
+
+// Counters of docs/operator.md, "Statistics", for one or more patches.
+struct MergeStats {
+  int64_t buckets = 0, merged_buckets = 0, skipped_buckets = 0, zero_channels = 0, members_read = 0, members_left = 0;
+};
+
+struct GroupScratch {
+  uint64_t* table;   // [table_size], key and bucket in one word; stale entries are told by their epoch
+  uint32_t table_mask;
+  uint32_t epoch;    // 1 .. 65535
+  int32_t* bucket;   // [C] bucket of each kept channel
+  int32_t* channel;  // [C] kept channels
+  int32_t* count;    // [C + 1] members per bucket
+  int32_t* place;    // [C + 1] where the next member of a bucket goes
+  int32_t* order;    // [C + 1] buckets by size
+  int32_t* member;   // [C] members of merged buckets before members leave
+};
+
+struct MergeArgs {
+  const Geometry* geometry;
+  Merge merge;
+  float tau;              // <= 0: unbounded
+  const uint32_t* codes;  // nullptr: dense, every channel alone
+  uint32_t zero_code;
+  const uint16_t* nonzero;
+  const float* windows;  // of this patch
+  GroupScratch* scratch;
+  PatchWork* work;
+  MergeStats* stats;  // added to
+};
+
+enum class Activation { kIdentity, kRelu, kLeakyRelu, kClip, kHardSwish, kSilu, kSigmoid };
+
+struct Epilogue {
+  Activation activation;
+  float params[2];
+};
+
+// Computes one patch for one or two blocks of 16 output channels (two where the kernel's width says so).
+struct ConvolveArgs {
+  const Geometry* geometry;
+  Merge merge;
+  const Epilogue* epilogue;
+  const PatchWork* work;
+  const float* weights;  // packed, of the first block: [C][taps][16]
+  const float* bias;     // [blocks * 16]
+  float* y;              // first pixel of the patch, 16 channels per pixel
+  const float* z;        // residual at the same place, or nullptr
+  ptrdiff_t y_row, z_row;      // floats between rows
+  ptrdiff_t y_block, z_block;  // floats between blocks
+  int rows, cols;              // output pixels of the patch that exist
+  float* taps_scratch;         // [2 * taps][16], aligned: merged filters of one bucket, L1-resident
+  const char* prefetch;        // weights to draw into L2 meanwhile
+  int prefetch_lines;
+};
+
+struct PoolArgs {
+  bool is_max, count_include_pad, ceil_mode;
+  int kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right;
+  int height, width, out_height, out_width;
+  const float* x;  // one block [H][W][16]
+  float* y;        // one block [H'][W'][16]
+};
+
+struct Kernels {
+  const char* isa;
+  int blocks_at_once;     // output blocks per call of convolve_direct
+  bool has_winograd;
+  void (*hash)(const HashArgs&);
+  void (*merge)(const MergeArgs&);
+  void (*convolve_winograd)(const ConvolveArgs&);            // 3x3, patch 3, one block
+  void (*convolve_direct)(const ConvolveArgs&, int blocks);  // any kernel, any patch
+  void (*pool)(const PoolArgs&);
+  // Rows of `width` pixels: blocked [width][16] from/to `channels` <= 16 planes that lie `plane` floats apart.
+  void (*to_blocked)(const float* planes, ptrdiff_t plane, int channels, int width, float* blocked);
+  void (*from_blocked)(const float* blocked, int width, float* planes, ptrdiff_t plane, int channels);
+};
+
+// Best first, nullptr-terminated; only what this processor supports.
+const Kernels* const* available_kernels();
+
+}  // namespace haste

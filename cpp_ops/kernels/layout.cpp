@@ -1,0 +1,132 @@
+#include "layout.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cinttypes>
+#include <cstring>
+
+#include "conv.h"
+#include "error.h"
+#include "kernels.h"
+#include "scratch.h"
+
+namespace haste {
+namespace {
+
+// Calls body(block) for each of `count` blocks of 16 channels.
+template <typename Body>
+void for_each(haste_parallel_for parallel_for, void* pool, int64_t count, Body body) {
+  if (!parallel_for || count <= 1) {
+    for (int64_t i = 0; i < count; i++) body(i);
+    return;
+  }
+  const haste_task task = [](void* state, size_t index) { (*static_cast<Body*>(state))(static_cast<int64_t>(index)); };
+  parallel_for(pool, task, static_cast<size_t>(count), &body);
+}
+
+haste_status check_layouts(haste_layout x, haste_layout y, int64_t batch, int64_t channels) {
+  if (batch < 0 || channels < 1) return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ", channels %" PRId64, batch, channels);
+  if ((x != HASTE_NCHW || y != HASTE_NCHW) && channels % HASTE_BLOCK)
+    return fail(HASTE_INVALID_ARGUMENT, "the blocked layout needs a multiple of 16 channels, not %" PRId64, channels);
+  return HASTE_OK;
+}
+
+int64_t pooled(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after, bool ceil_mode) {
+  const int64_t room = size + before + after - kernel;
+  if (room < 0) return 0;
+  int64_t out = (ceil_mode ? ceil_div(room, stride) : room / stride) + 1;
+  // A last window that would begin past the image and its leading pad does not exist.
+  if (ceil_mode && (out - 1) * stride >= size + before) out--;
+  return out;
+}
+
+}  // namespace
+
+haste_status pool_output_size(const haste_pool_params& p, int64_t height, int64_t width, int64_t* out_height,
+                              int64_t* out_width) {
+  constexpr int64_t kMaxSide = 1 << 24;
+  for (const int64_t size : {height, width, p.kernel_h, p.kernel_w, p.stride_h, p.stride_w})
+    if (size < 1 || size > kMaxSide)
+      return fail(HASTE_INVALID_ARGUMENT, "a pool's image, kernel and strides must be 1 to %" PRId64 ", not %" PRId64, kMaxSide, size);
+  if (p.pad_top < 0 || p.pad_left < 0 || p.pad_bottom < 0 || p.pad_right < 0 || p.pad_top >= p.kernel_h ||
+      p.pad_bottom >= p.kernel_h || p.pad_left >= p.kernel_w || p.pad_right >= p.kernel_w)
+    return fail(HASTE_INVALID_ARGUMENT, "a pool's pads must be smaller than its kernel and not negative");
+  *out_height = pooled(height, p.kernel_h, p.stride_h, p.pad_top, p.pad_bottom, p.ceil_mode != 0);
+  *out_width = pooled(width, p.kernel_w, p.stride_w, p.pad_left, p.pad_right, p.ceil_mode != 0);
+  if (*out_height < 1 || *out_width < 1)
+    return fail(HASTE_INVALID_ARGUMENT, "the pool's kernel does not fit the padded image of %" PRId64 "x%" PRId64, height, width);
+  return HASTE_OK;
+}
+
+haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch, int64_t channels, int64_t height,
+                      int64_t width, float* y, haste_parallel_for parallel_for, void* pool) {
+  int64_t out_height = 0, out_width = 0;
+  if (const haste_status status = pool_output_size(p, height, width, &out_height, &out_width)) return status;
+  if (const haste_status status = check_layouts(p.x_layout, p.y_layout, batch, channels)) return status;
+  if (batch > 0 && (!x || !y)) return fail(HASTE_INVALID_ARGUMENT, "x and y must not be null");
+  const Kernels& kernels = *selected_kernels();
+  const int64_t blocks = ceil_div(channels, kBlock), in_size = height * width, out_size = out_height * out_width;
+  std::atomic<bool> out_of_memory{false};
+  for_each(parallel_for, pool, batch * blocks, [&](int64_t index) {
+    const int64_t first = index % blocks * kBlock;
+    const int count = static_cast<int>(std::min<int64_t>(kBlock, channels - first));
+    const float* in = x + (index / blocks * channels + first) * in_size;
+    float* out = y + (index / blocks * channels + first) * out_size;
+    const bool stage_in = p.x_layout == HASTE_NCHW, stage_out = p.y_layout == HASTE_NCHW;
+    const Scratch scratch(static_cast<size_t>((stage_in ? in_size : 0) + (stage_out ? out_size : 0)) * kBlock * sizeof(float) + 64);
+    if (!scratch.data()) {
+      out_of_memory.store(true);
+      return;
+    }
+    Cutter cutter(scratch.data());
+    float* blocked_in = cutter.take<float>(stage_in ? static_cast<size_t>(in_size) * kBlock : 0);
+    float* blocked_out = cutter.take<float>(stage_out ? static_cast<size_t>(out_size) * kBlock : 0);
+    if (stage_in)
+      for (int64_t r = 0; r < height; r++)
+        kernels.to_blocked(in + r * width, in_size, count, static_cast<int>(width), blocked_in + r * width * kBlock);
+    PoolArgs a{};
+    a.is_max = p.is_max != 0;
+    a.count_include_pad = p.count_include_pad != 0;
+    a.kernel_h = static_cast<int>(p.kernel_h), a.kernel_w = static_cast<int>(p.kernel_w);
+    a.stride_h = static_cast<int>(p.stride_h), a.stride_w = static_cast<int>(p.stride_w);
+    a.pad_top = static_cast<int>(p.pad_top), a.pad_left = static_cast<int>(p.pad_left);
+    a.pad_bottom = static_cast<int>(p.pad_bottom), a.pad_right = static_cast<int>(p.pad_right);
+    a.height = static_cast<int>(height), a.width = static_cast<int>(width);
+    a.out_height = static_cast<int>(out_height), a.out_width = static_cast<int>(out_width);
+    a.x = stage_in ? blocked_in : in;
+    a.y = stage_out ? blocked_out : out;
+    kernels.pool(a);
+    if (stage_out)
+      for (int64_t r = 0; r < out_height; r++)
+        kernels.from_blocked(blocked_out + r * out_width * kBlock, static_cast<int>(out_width), out + r * out_width, out_size, count);
+  });
+  return out_of_memory.load() ? fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a pool") : HASTE_OK;
+}
+
+haste_status run_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout, int64_t batch,
+                         int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for, void* pool) {
+  if (const haste_status status = check_layouts(x_layout, y_layout, batch, channels)) return status;
+  if (height < 0 || width < 0 || height > 1 << 24 || width > 1 << 24)
+    return fail(HASTE_INVALID_ARGUMENT, "image of %" PRId64 "x%" PRId64 " pixels", height, width);
+  const int64_t pixels = height * width;
+  if (batch * pixels > 0 && (!x || !y)) return fail(HASTE_INVALID_ARGUMENT, "x and y must not be null");
+  const Kernels& kernels = *selected_kernels();
+  const int64_t blocks = ceil_div(channels, kBlock);
+  for_each(parallel_for, pool, batch * blocks, [&](int64_t index) {
+    const int64_t first = index % blocks * kBlock, offset = (index / blocks * channels + first) * pixels;
+    const int count = static_cast<int>(std::min<int64_t>(kBlock, channels - first));
+    if (x_layout == y_layout)
+      std::memcpy(y + offset, x + offset, static_cast<size_t>(count * pixels) * sizeof(float));
+    else
+      for (int64_t r = 0; r < height; r++) {
+        const int64_t at = r * width;
+        if (y_layout == HASTE_BLOCKED)
+          kernels.to_blocked(x + offset + at, pixels, count, static_cast<int>(width), y + offset + at * kBlock);
+        else
+          kernels.from_blocked(x + offset + at * kBlock, static_cast<int>(width), y + offset + at, pixels, count);
+      }
+  });
+  return HASTE_OK;
+}
+
+}  // namespace haste

@@ -1,0 +1,28 @@
+// The entry point that ONNX Runtime looks for in an operator library.
+
+#include "op.h"
+
+namespace haste::ort {
+namespace {
+
+// One domain for the process: sessions hold on to it, so it is never released.
+OrtCustomOpDomain* make_domain(const Api& api) {
+  OrtCustomOpDomain* domain = nullptr;
+  check(api, api.CreateCustomOpDomain("ai.haste", &domain));
+  for (const CustomOp* op : {conv_op(), max_pool_op(), average_pool_op(), reorder_op()}) check(api, api.CustomOpDomain_Add(domain, op));
+  return domain;
+}
+
+}  // namespace
+}  // namespace haste::ort
+
+extern "C" HASTE_API OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+  using namespace haste::ort;
+  const OrtApi* table = reinterpret_cast<const ApiBase*>(base)->GetApi(kApiVersion);
+  if (!table) return nullptr;  // older than 1.17; the runtime has said so on stderr, and the model then runs its function bodies
+  static const Api api(table);
+  return guarded(api, [&] {
+    static OrtCustomOpDomain* const domain = make_domain(api);
+    check(api, api.AddCustomOpDomain(options, domain));
+  });
+}
