@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "error.h"
@@ -53,7 +54,7 @@ std::vector<std::int64_t> parse_shape(const std::string& text, const std::string
     const long long size = std::strtoll(p, &end, 10);
     if (end == p || size < 0) throw Error(kUsage, path + ": .npy header with a broken shape");
     if (__builtin_mul_overflow(elements, static_cast<std::size_t>(size), &elements) ||
-        elements > (std::size_t{1} << 40))
+        elements > (std::numeric_limits<std::size_t>::max() / 64))
       throw Error(kUsage, path + ": .npy header with an impossible shape");
     shape.push_back(size);
     for (p = end; *p == ',' || *p == ' '; p++) {
