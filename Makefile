@@ -1,12 +1,13 @@
 # Every target sets up what it needs: a virtual environment in .venv with pinned packages, and the native build in build/.
-# A fresh machine needs make, a C++17 compiler and Python 3.10 or newer; CMake and Ninja come with the pinned packages.
+# A fresh machine needs make, a C++17 compiler and Python 3.10 or newer.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 OLDEST := .venv-ort1.17
 
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The CMake and Ninja of the system where there are such, else the pinned ones.
+export PATH := $(PATH):$(CURDIR)/$(BIN)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 CXX_SOURCES = $(shell find cpp_ops -name '*.h' -o -name '*.hpp' -o -name '*.cc' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
@@ -29,7 +30,7 @@ lint: $(VENV)/.dev build/build.ninja  ## ruff, mypy --strict, clang-format, clan
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
-	$(PY) tools/clang_tidy.py build
+	$(PY) tools/clang_tidy.py $(BIN)/clang-tidy build
 
 format: $(VENV)/.dev  ## rewrite the sources the way lint wants them
 	$(BIN)/ruff check --fix --exit-zero
@@ -40,7 +41,7 @@ wheel: $(VENV)/.dev  ## build the py3-none wheel of this platform in dist/
 	$(PY) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 native: $(VENV)/.dev build/build.ninja  ## build the op library in build/
-	$(BIN)/cmake --build build
+	cmake --build build
 
 setup: native $(VENV)/.models  ## everything but the tests: environment, op library, sample models
 
@@ -77,6 +78,6 @@ $(OLDEST)/.stamp: requirements/oldest.txt | $(PY)
 	  { rm -rf $(OLDEST); mkdir $(OLDEST); echo 'ONNX Runtime 1.17 cannot be installed here: its test will be skipped' >&2; }
 	@touch $@
 
-build/build.ninja: CMakeLists.txt CMakePresets.json $(VENV)/.dev
-	$(BIN)/cmake --preset release
+build/build.ninja: CMakeLists.txt CMakePresets.json | $(VENV)/.dev
+	cmake --preset release
 	@touch $@

@@ -1,6 +1,7 @@
-"""Run clang-tidy over every translation unit of a build folder, as many at a time as there are cores.
+"""Check every translation unit of a build folder with clang-tidy, as many at a time as there are cores.
 
-A source that is compiled once per instruction set is checked once per set of flags, as the compiler sees it.
+Usage: clang_tidy.py CLANG_TIDY BUILD. A source that is compiled once per instruction set is checked once per set of
+flags, as the compiler sees it.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
-def check(build: Path, source: str) -> tuple[str, str, bool]:
+def check(clang_tidy: str, build: Path, source: str) -> tuple[str, str, bool]:
     """Return (source, what clang-tidy printed, whether it was clean)."""
-    command = ["clang-tidy", "-p", str(build), "--quiet", source]
+    command = [clang_tidy, "-p", str(build), "--quiet", source]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     report = done.stdout if done.stdout else done.stderr
     return source, report.strip(), done.returncode == 0
 
 
-def main(build: Path) -> int:
+def main(clang_tidy: str, build: Path) -> int:
     """Check all sources named by compile_commands.json; exit code 1 when one is not clean."""
     commands = json.loads((build / "compile_commands.json").read_text())
     sources = sorted({command["file"] for command in commands if not command["file"].endswith(".cu")})
     failed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for source, report, clean in pool.map(lambda source: check(build, source), sources):
+        for source, report, clean in pool.map(lambda source: check(clang_tidy, build, source), sources):
             if not clean:
                 failed += 1
                 print(f"{source}\n{report}", file=sys.stderr)
@@ -36,4 +37,4 @@ def main(build: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    raise SystemExit(main(sys.argv[1], Path(sys.argv[2])))
