@@ -1,0 +1,173 @@
+"""Runs the original and the compressed model side by side: the gate behind `haste-export --check`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+import runtime_ops
+from haste_export.contract import STEERING_HYPERPLANES, STEERING_LEVEL
+from haste_export.errors import CheckFailedError, OptionError
+
+Feeds = Mapping[str, npt.NDArray[Any]]
+
+DENSE_TOLERANCE = 1e-4
+"""Largest relative error of dense mode. Both models sum the same products in float32 in another order; folded
+batch norms round once more. Over the models tried, 50 layers deep, that is below 1e-5."""
+
+_DTYPES = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How far the compressed model is from the original, over all runs and outputs.
+
+    Attributes:
+        runs: how many inputs were tried.
+        ran: whether native kernels or the fallback bodies computed the compressed model.
+        dense_error: largest relative error (L2 norm) of dense mode, which must be the original.
+        default_error: largest relative error at the model's default L; equal to the dense one where bodies ran.
+        tolerance: what dense_error may be.
+    """
+
+    runs: int
+    ran: Literal["native kernels", "fallback bodies"]
+    dense_error: float
+    default_error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether dense mode computes what the original computes. NaN fails."""
+        return self.dense_error <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def check_models(
+    original: Path,
+    compressed: Path,
+    runs: int,
+    *,
+    feeds: Feeds | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    tolerance: float = DENSE_TOLERANCE,
+) -> CheckResult:
+    """Run both models on the same inputs: `runs` random ones, or the given one once.
+
+    Args:
+        original: the model that was compressed.
+        compressed: the result.
+        runs: how many random inputs to try.
+        feeds: input name -> array, in place of random inputs.
+        shapes: shapes for inputs whose own are dynamic; the batch is 1 unless given.
+        tolerance: what the relative error of dense mode may be.
+
+    Raises:
+        OptionError: an input's size is dynamic and not given, or its type is one that cannot be made up.
+        CheckFailedError: one of the models does not run.
+    """
+    try:
+        stock = onnxruntime.InferenceSession(str(original), _quiet(), providers=["CPUExecutionProvider"])
+        library = _library()
+        session = runtime_ops.Session(str(compressed), library=library or False)
+    except Exception as error:
+        raise CheckFailedError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
+    steering = sorted(session.steering & {STEERING_HYPERPLANES, STEERING_LEVEL})
+    dense_error = default_error = 0.0
+    for run in range(runs if feeds is None else 1):
+        inputs = feeds if feeds is not None else _random_feeds(stock, shapes or {}, run)
+        try:
+            expected = stock.run(None, dict(inputs))
+            default = session.run(inputs)
+            dense = session.run({**inputs, **{name: np.array(0, np.int64) for name in steering}})
+        except Exception as error:
+            raise CheckFailedError(f"a run failed: {_first_line(error)}") from error
+        dense_error = max(dense_error, _largest_error(expected, dense))
+        default_error = max(default_error, _largest_error(expected, default))
+    ran: Literal["native kernels", "fallback bodies"] = "native kernels" if session.native else "fallback bodies"
+    return CheckResult(runs if feeds is None else 1, ran, dense_error, default_error, tolerance)
+
+
+def load_feeds(path: Path, original: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read inputs from an .npz with an array per input, or from an .npy for a model with one input.
+
+    Raises OptionError if the file cannot be read or does not fit the model.
+    """
+    try:
+        loaded = np.load(path)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"cannot read the input {path}: {error}") from error
+    if not isinstance(loaded, np.ndarray):
+        return {name: loaded[name] for name in loaded.files}
+    session = onnxruntime.InferenceSession(str(original), _quiet(), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    if len(names) != 1:
+        raise OptionError(f"{path} holds one array, and the model has {len(names)} inputs; use an .npz")
+    return {names[0]: loaded}
+
+
+def _library() -> str | None:
+    try:
+        return runtime_ops.library_path()
+    except runtime_ops.LibraryNotFoundError:
+        return None
+
+
+def _quiet() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options
+
+
+def _random_feeds(
+    session: onnxruntime.InferenceSession, shapes: Mapping[str, tuple[int, ...]], seed: int
+) -> dict[str, npt.NDArray[Any]]:
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, npt.NDArray[Any]] = {}
+    for node in session.get_inputs():
+        dtype = _DTYPES.get(node.type)
+        if dtype is None:
+            raise OptionError(f"input '{node.name}' is {node.type}; give --check-input")
+        shape = shapes.get(node.name) or [
+            dim if isinstance(dim, int) else 1 if axis == 0 else None for axis, dim in enumerate(node.shape)
+        ]
+        if any(dim is None for dim in shape):
+            raise OptionError(
+                f"input '{node.name}' has dynamic sizes {node.shape}; give --input-shape or --check-input"
+            )
+        values = rng.standard_normal(shape) if np.dtype(dtype).kind == "f" else rng.integers(0, 2, shape)
+        feeds[node.name] = np.asarray(values).astype(dtype)
+    return feeds
+
+
+def _largest_error(expected: list[Any], actual: list[Any]) -> float:
+    """Largest error of the outputs, each relative to the norm of what was expected."""
+    return max((_relative_error(a, b) for a, b in zip(expected, actual, strict=True)), default=0.0)
+
+
+def _relative_error(expected: Any, actual: Any) -> float:
+    if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
+        return 0.0 if expected == actual else float("inf")
+    a, b = expected.astype(np.float64), np.asarray(actual).astype(np.float64)
+    if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return float("inf")
+    finite = np.isfinite(a)
+    norm, error = float(np.linalg.norm(a[finite])), float(np.linalg.norm((a - b)[finite]))
+    return error / norm if norm else error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,209 @@
+"""`haste-export model.onnx [out.onnx]`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
+from haste_export.contract import MAX_HYPERPLANES
+from haste_export.errors import CheckFailedError, OptionError
+from haste_export.report import LayerReport, Report
+from haste_export.version import __version__
+
+_EPILOG = """
+\b
+Examples:
+  haste-export model.onnx                          writes model.haste.onnx and model.haste.json
+  haste-export model.onnx small.onnx --check 3     and compares both on three random inputs
+  haste-export model.onnx --hyperplanes 20         closer to the original, and slower
+  haste-export model.onnx --exclude re:head --input-shape image:1,3,224,224
+  haste-export big.onnx --external-data --json -   the report on stdout
+
+\b
+Exit codes: 0 done (also when there was nothing to rewrite); 1 the check failed; 2 usage or unreadable input;
+3 the environment lacks something.
+"""
+
+
+class InputShape(click.ParamType):
+    """NAME:1,3,224,224; the name may contain colons."""
+
+    name = "shape"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        """Split at the last colon."""
+        if isinstance(value, tuple):
+            return value
+        name, colon, sizes = str(value).rpartition(":")
+        try:
+            shape = tuple(int(size) for size in sizes.split(","))
+        except ValueError:
+            shape = ()
+        if not (name and colon and shape):
+            self.fail(f"'{value}' is not of the form NAME:1,3,224,224", param, ctx)
+        return name, shape
+
+
+@click.command("haste-export", cls=HasteCommand, epilog=_EPILOG, context_settings=CONTEXT)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path), required=False)
+@click.option("--hyperplanes", type=int, default=14, show_default=True, help="L, the default of the steering input.")
+@click.option("--max-hyperplanes", type=int, default=MAX_HYPERPLANES, show_default=True, help="Largest L to store.")
+@click.option("--sparsity", type=float, default=0.5, show_default=True, help="Share of zeros in the hyperplanes.")
+@click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
+@click.option("--tau", type=float, default=0.0, show_default=True, help="Error bound of the scaled merge; 0: none.")
+@click.option("--patch", type=int, default=3, show_default=True, help="A patch is this many output pixels squared.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the hyperplanes.")
+@click.option("--skip-first", type=int, default=1, show_default=True, help="Convolutions at the front that stay.")
+@click.option("--include", multiple=True, metavar="NAME|re:…", help="Rewrite only layers that match; repeatable.")
+@click.option("--exclude", multiple=True, metavar="NAME|re:…", help="Leave layers that match; repeatable.")
+@click.option(
+    "--input-shape", "input_shapes", type=InputShape(), multiple=True, metavar="NAME:1,3,224,224",
+    help="Fix the shape of an input, in the written model too; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--plan", "plan_file", type=click.Path(path_type=Path), help="Per-layer settings, as `haste tune` writes."
+)
+@click.option(
+    "--layout", type=click.Choice(["blocked", "nchw"]), default="blocked", show_default=True,
+    help="Memory layout between HasteConvs.",
+)  # fmt: skip
+@click.option(
+    "--weights", type=click.Choice(["packed", "oihw"]), default="packed", show_default=True,
+    help="Form of the weights in the file.",
+)  # fmt: skip
+@click.option("--external-data", is_flag=True, help="Write the weights to OUTPUT.data, 4096-byte aligned.")
+@click.option("--check", "check_runs", type=click.IntRange(0), default=0, metavar="N", help="Compare on N inputs.")
+@click.option(
+    "--check-input", type=click.Path(path_type=Path), metavar="FILE", help="Compare on this .npz or .npy instead."
+)
+@json_option
+@click.option("-v", "--verbose", count=True, help="Name every layer; twice for a log of the passes.")
+@click.version_option(__version__, prog_name="haste-export")
+def command(
+    model: Path,
+    output: Path | None,
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    plan_file: Path | None,
+    external_data: bool,
+    check_runs: int,
+    check_input: Path | None,
+    json_file: str | None,
+    verbose: int,
+    **options: Any,
+) -> None:
+    """Compress the convolutions of MODEL.
+
+    Rewrites each Conv that qualifies into HasteConv and writes the result to OUTPUT (MODEL with the ending .haste.onnx
+    if omitted), with a report beside it. The result runs exactly like the original where the op library is not.
+    """
+    # Imported here, so that --help answers at once.
+    from haste_export.compiler import compress_with_report
+    from haste_export.plan import Plan
+
+    logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
+    plan = Plan.from_json(plan_file) if plan_file is not None else Plan()
+    shapes = _shapes(input_shapes)
+    if check_input is not None or check_runs:
+        _refuse_overwriting(model, output)
+    target, report = compress_with_report(
+        model, output, external_data=external_data, input_shapes=shapes, plan=plan, **options
+    )
+    if check_runs or check_input is not None:
+        _check(report, model, target, check_runs, check_input, shapes)
+    write_json(report.to_json(), json_file)
+    if json_file != "-":
+        _print(report, make_console(), verbose)
+    if report.check is not None and not report.check["passed"]:
+        raise CheckFailedError(
+            f"dense mode differs from the original by {report.check['dense_error']:.2e}, "
+            f"more than {report.check['tolerance']:.0e}"
+        )
+
+
+def _check(
+    report: Report, model: Path, target: Path, runs: int, feeds_file: Path | None, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Fill in `report.check` and write the report anew."""
+    from haste_export.check import check_models, load_feeds
+    from haste_export.io import write_report
+
+    feeds = load_feeds(feeds_file, model) if feeds_file is not None else None
+    report.check = check_models(model, target, runs, feeds=feeds, shapes=shapes).to_json()
+    write_report(report, target)
+
+
+def _refuse_overwriting(model: Path, output: Path | None) -> None:
+    if output is not None and output.resolve() == model.resolve():
+        raise OptionError("--check needs the original; write to another file")
+
+
+def _shapes(pairs: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[int, ...]]:
+    shapes = dict(pairs)
+    if len(shapes) != len(pairs):
+        raise OptionError("--input-shape names an input twice")
+    return shapes
+
+
+def _print(report: Report, console: Console, verbose: int) -> None:
+    if report.layers:
+        console.print(_table(report.layers))
+    for layer in report.left if verbose else ():
+        console.print(escape(layer.sentence), highlight=False)
+    total = len(report.layers)
+    if not report.rewritten:
+        reason = "it has no Conv" if total == 0 else f"none of its {total} convolutions qualifies"
+        console.print(f"Nothing to do: {reason}. {escape(str(report.target))} computes what the original computes.")
+    else:
+        console.print(f"{len(report.rewritten)} of {total} convolutions rewritten: {escape(str(report.target))}")
+        console.print(f"Steering input: {report.steering}", highlight=False)
+    if report.check is not None:
+        check = report.check
+        verdict = "[green]passed[/]" if check["passed"] else "[red]failed[/]"
+        console.print(
+            f"Check {verdict} over {check['runs']} runs, by {check['ran']}: relative error {check['dense_error']:.1e} "
+            f"dense, {check['default_error']:.1e} at the default."
+        )
+
+
+def _table(layers: list[LayerReport]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("layer", overflow="fold")
+    for title in ("C → M", "kernel", "H×W", "MFLOPs", "L"):
+        table.add_column(title, justify="right")
+    for title in ("layout", "fused", "left, because"):
+        table.add_column(title)
+    for layer in layers:
+        flops = layer.flops_regular
+        fused = [layer.activation] if layer.activation else []
+        fused += ["residual"] if layer.residual_layout else []
+        table.add_row(
+            escape(layer.name),
+            f"{_known(layer.in_channels)} → {_known(layer.out_channels)}",
+            "×".join(map(str, layer.kernel)),
+            f"{_known(layer.height)}×{_known(layer.width)}",
+            "?" if flops is None else f"{flops / 1e6:.1f}",
+            "" if layer.hyperplanes is None else str(layer.hyperplanes),
+            f"{layer.input_layout} → {layer.output_layout}" if layer.status == "rewritten" else "",
+            ", ".join(fused),
+            escape(layer.reason or ""),
+        )
+    return table
+
+
+def _known(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,177 @@
+"""The compiler: from a model to a compressed model, as a list of passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass, TopologicalSortPass
+from onnxscript.rewriter import RewriteRule, RewriteRuleSet
+
+from haste_export.constants import Constants
+from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, Z
+from haste_export.dims import Dims
+from haste_export.errors import OptionError, UnsupportedModelError
+from haste_export.graph import nodes_of
+from haste_export.io import default_target, load_model, save_model, write_report
+from haste_export.options import Options
+from haste_export.passes.attach_functions import AttachFunctions
+from haste_export.passes.finish import Finish
+from haste_export.passes.infer_shapes import InferShapes
+from haste_export.passes.layout import BlockedLayout
+from haste_export.passes.pack import PackWeights
+from haste_export.passes.prepare import Prepare
+from haste_export.passes.rewrite import RewriteConvs
+from haste_export.passes.steering import AttachSteering
+from haste_export.plan import LayerSetting
+from haste_export.report import Report
+from haste_export.rules.fold_affine import fold_affine_rules
+from haste_export.rules.fold_batch_norm import FoldBatchNorm
+from haste_export.rules.fuse_activation import fuse_activation_rules
+from haste_export.rules.fuse_hard_swish import FuseHardSwish
+from haste_export.rules.fuse_residual import fuse_residual_rules
+from haste_export.rules.fuse_silu import FuseSilu
+
+ModelOrPath = TypeVar("ModelOrPath", str, Path, onnx.ModelProto)
+
+
+def compress(model: ModelOrPath, output: str | Path | None = None, **options: Any) -> ModelOrPath:
+    """Rewrite the convolutions of a trained model into HasteConv.
+
+    Args:
+        model: a path or a ModelProto; neither is changed.
+        output: where to write, for a path; `model.haste.onnx` beside `model.onnx` if omitted. The report goes beside
+            it, as `model.haste.json`.
+        **options: see `Options`; also `external_data=True` to write the weights into a file of their own.
+
+    Returns:
+        What was given: the path of the result, or a new ModelProto. If nothing can be rewritten, the result is the
+        original model.
+
+    Raises:
+        HasteError: one of its kinds, with a sentence that says why.
+    """
+    return compress_with_report(model, output, **options)[0]
+
+
+def compress_with_report(
+    model: ModelOrPath, output: str | Path | None = None, *, external_data: bool = False, **options: Any
+) -> tuple[ModelOrPath, Report]:
+    """As `compress`, and also return the report."""
+    chosen = _options(options)
+    if isinstance(model, onnx.ModelProto):
+        if output is not None or external_data:
+            raise OptionError("output and external_data are for a model given by its path")
+        result, report = compress_ir(ir.from_proto(model), chosen)
+        return ir.to_proto(result), report
+    source = Path(model)
+    target = default_target(source) if output is None else Path(output)
+    result, report = compress_ir(load_model(source), chosen)
+    save_model(result, target, external_data=external_data)
+    report.source, report.target = str(source), str(target)
+    write_report(report, target)
+    return cast(ModelOrPath, type(model)(target)), report
+
+
+def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
+    """Compress an onnx_ir model in place.
+
+    If no layer is rewritten, the returned model computes, and holds, what it did.
+    """
+    check_supported(model)
+    report = Report(options)
+    for _name, step in passes(options, report):
+        step(model)
+    return model, report
+
+
+def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir.Model], object]]]:
+    """The passes in their order, by name; running a prefix of them bisects a wrong rewrite.
+
+    Folding comes before the selection, so that layers are seen as they will run; fusing comes after it, so that a Conv
+    that stays keeps the form that the runtime fuses by itself.
+    """
+    rewrite, layout, steering = RewriteConvs(options), BlockedLayout(), AttachSteering(options)
+    yield "prepare", Prepare(options)
+    yield "sort", TopologicalSortPass()
+    yield "remove-identities", IdentityEliminationPass()
+    yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm.rule(Constants(model))])
+    yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))
+    yield "remove-unused", RemoveUnusedNodesPass()
+    yield "infer-shapes", InferShapes()
+    yield "rewrite", rewrite
+    report.layers = rewrite.layers
+    if not report.rewritten:
+        return
+    yield "fuse-residual", lambda model: apply_rules(model, fuse_residual_rules(Dims()))
+    yield "fuse-gated-activation", lambda model: apply_rules(model, [FuseSilu.rule(), FuseHardSwish.rule()])
+    yield "fuse-activation", lambda model: apply_rules(model, fuse_activation_rules(Constants(model)))
+    yield "steering", steering
+    report.steering, report.levels = steering.steering, len(options.plan.levels) + bool(options.plan.levels)
+    if options.layout == "blocked":
+        yield "layout", layout
+        report.reorders, report.pools = layout.reorders, layout.pools
+    if options.weights == "packed":
+        yield "pack-weights", PackWeights()
+    yield "remove-unused-again", RemoveUnusedNodesPass()
+    yield "attach-functions", AttachFunctions()
+    yield "finish", Finish(options)
+    yield "report", lambda model: _describe(model, options, report)
+
+
+def apply_rules(model: ir.Model, rules: Sequence[RewriteRule]) -> int:
+    """Apply rewrite rules to the graphs of the model, but not to its local functions; returns how often one applied."""
+    functions = dict(model.functions)
+    model.functions.clear()
+    try:
+        return RewriteRuleSet(rules).apply_to_model(model)
+    finally:
+        model.functions.update(functions)
+
+
+def check_supported(model: ir.Model) -> None:
+    """Raise UnsupportedModelError for a model of a kind that the compiler cannot take."""
+    imports = model.graph.opset_imports
+    opset = imports.get("", imports.get("ai.onnx"))
+    if DOMAIN in imports:
+        raise UnsupportedModelError("the model is compressed already; compress the original")
+    if opset is None:
+        if any(node.domain in ("", "ai.onnx") for graph in model.graphs() for node in graph):
+            raise UnsupportedModelError("the model does not say which opset it uses")
+        imports[""] = onnx.defs.onnx_opset_version()
+        return
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise UnsupportedModelError(f"opset {opset} is unknown to the installed onnx, which knows up to {newest}")
+    if opset < MIN_OPSET:
+        raise UnsupportedModelError(f"opset {opset} is too old; {MIN_OPSET} is the oldest that can be compressed")
+    if len(model.graph) == 0:
+        raise UnsupportedModelError("the model's graph is empty")
+
+
+def _describe(model: ir.Model, options: Options, report: Report) -> None:
+    """Fill in what later passes decided about each rewritten layer."""
+    levels, default = options.plan.levels, LayerSetting(options.hyperplanes, options.tau)
+    for node in nodes_of(model, DOMAIN, CONV):
+        layer = report.layer(str(node.name))
+        setting = default
+        if levels:
+            place = options.plan.default_level
+            setting = levels[place - 1].get(layer.name, default) if place else LayerSetting(0)
+        layer.hyperplanes, layer.tau = setting.hyperplanes, setting.tau
+        layer.activation = node.attributes.get_string("activation", "")
+        layer.input_layout = node.attributes.get_string("x_layout", NCHW)
+        layer.output_layout = node.attributes.get_string("y_layout", NCHW)
+        residual = node.inputs[Z] if len(node.inputs) > Z else None
+        if residual is not None and not residual.is_initializer():
+            layer.residual_layout = node.attributes.get_string("z_layout", NCHW)
+
+
+def _options(values: dict[str, Any]) -> Options:
+    try:
+        return Options(**values)
+    except TypeError as error:
+        raise OptionError(str(error).replace("Options.__init__()", "compress()")) from error

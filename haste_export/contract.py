@@ -1,0 +1,34 @@
+"""Names and limits of the operator contract (docs/operator.md), shared by everything that writes or reads a model."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DOMAIN: Final = "ai.haste"
+OPSET_VERSION: Final = 1
+CONV: Final = "HasteConv"
+MAX_POOL: Final = "HasteMaxPool"
+AVERAGE_POOL: Final = "HasteAveragePool"
+REORDER: Final = "HasteReorder"
+
+BLOCK: Final = 16
+"""Channels per block of the blocked layout and of packed weights."""
+MAX_HYPERPLANES: Final = 32
+STATS_LENGTH: Final = 8
+
+NCHW: Final = "NCHW"
+BLOCKED: Final = "blocked"
+OIHW: Final = "OIHW"
+PACKED: Final = "packed"
+
+STEERING_HYPERPLANES: Final = "haste_hyperplanes"
+STEERING_LEVEL: Final = "haste_level"
+STEERING_TAU: Final = "haste_tau"
+STATS_PREFIX: Final = "haste_stats/"
+
+MIN_OPSET: Final = 7
+FUNCTION_IR_VERSION: Final = 8
+"""First IR version with model-local functions; ONNX Runtime 1.17 loads up to 9."""
+
+# Positions of HasteConv's inputs.
+X, W, B, V, L, Z, T = range(7)

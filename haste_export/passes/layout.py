@@ -1,0 +1,217 @@
+"""Keeps chains of HasteConv in the blocked layout (docs/operator.md, "Layouts").
+
+Values tied by an elementwise operator or a Concat share one memory layout, so they form a group: all blocked or none.
+A group can be blocked if
+
+* every value has rank 4, a static multiple of 16 channels, and is neither captured by a subgraph nor a graph input;
+* every value is written by a HasteConv, by a pool that reads a blocked value, or by an operator that ties it.
+
+A reader that knows nothing of the layout (a plain Conv, a Flatten, the caller) gets the value through one HasteReorder
+per value. That is a pass over memory, as is the conversion inside a HasteConv that reads or writes NCHW. So a group
+is blocked if more HasteConvs write or read its values than reorders are needed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from haste_export.constants import Constants
+from haste_export.contract import AVERAGE_POOL, BLOCK, BLOCKED, CONV, DOMAIN, MAX_POOL, NCHW, REORDER, X, Z
+from haste_export.dims import Dims
+from haste_export.graph import Names, is_captured
+from haste_export.rules.pool_form import PoolForm, pool_form
+
+_UNARY = frozenset({
+    "Abs", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish",
+    "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh",
+})  # fmt: skip
+_VARIADIC = frozenset({"Add", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum"})
+
+
+class BlockedLayout(ir.passes.InPlacePass):
+    """Sets the layouts of HasteConv, replaces the pools between them, and adds the reorders at the ends of chains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reorders = 0
+        self.pools = 0
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Every graph for itself: a value that a subgraph captures stays NCHW."""
+        constants, dims, names = Constants(model), Dims(), Names(model)
+        for graph in list(model.graphs()):
+            chain = _Chain(graph, constants, dims)
+            blocked = chain.blocked_values()
+            # Everything is decided before the first change, because a change hides what the decisions look at.
+            plain_readers = {value: chain.plain_readers(value) for value in blocked if chain.needs_reorder(value)}
+            for node in list(graph):
+                if _is_haste_conv(node):
+                    _set_conv_layouts(node, blocked)
+            for value, readers in plain_readers.items():
+                _add_reorder(graph, value, readers, names)
+            pools = [(node, pool_form(node)) for node in graph]
+            for node, form in pools:
+                if form is not None and node.inputs[0] in blocked:
+                    _replace_pool(graph, node, form, blocked)
+                    self.pools += 1
+            self.reorders += len(plain_readers)
+        return ir.passes.PassResult(model, modified=self.reorders + self.pools > 0)
+
+
+class _Chain:
+    """The values of one graph, in groups that must share a layout."""
+
+    def __init__(self, graph: ir.Graph, constants: Constants, dims: Dims) -> None:
+        self._constants = constants
+        self._dims = dims
+        self._graph = graph
+        self._parent: dict[ir.Value, ir.Value] = {}
+        self._nodes = list(graph)
+        self._tied = {node: tied_values(node, constants, dims) for node in self._nodes}
+        for tied in self._tied.values():
+            for other in tied[1:]:
+                self._union(tied[0], other)
+
+    def blocked_values(self) -> set[ir.Value]:
+        """All values that become blocked, found by starting from all that might and dropping groups until it holds."""
+        groups: dict[ir.Value, list[ir.Value]] = defaultdict(list)
+        for node in self._nodes:
+            for value in node.outputs:
+                groups[self._find(value)].append(value)
+        # A group with a value from elsewhere (a graph input, an initializer, an outer graph) cannot be blocked.
+        foreign = {self._find(value) for value in list(self._parent) if not self._is_local(value)}
+        alive = {root: values for root, values in groups.items() if root not in foreign}
+        alive = {root: values for root, values in alive.items() if all(map(self._may_be_blocked, values))}
+        while True:
+            blocked = {value for values in alive.values() for value in values}
+            kept = {root: values for root, values in alive.items() if self._holds(values, blocked)}
+            if len(kept) == len(alive):
+                return blocked
+            alive = kept
+
+    def _may_be_blocked(self, value: ir.Value) -> bool:
+        sizes = self._dims.of(value)
+        if sizes is None or len(sizes) != 4 or not isinstance(sizes[1], int) or sizes[1] % BLOCK:
+            return False
+        return value.dtype in (None, ir.DataType.FLOAT) and not is_captured(value)
+
+    def _holds(self, values: Iterable[ir.Value], blocked: set[ir.Value]) -> bool:
+        """Whether the group can be written blocked, and gains by it."""
+        ends, reorders = 0, 0
+        for value in values:
+            node = value.producer()
+            assert node is not None
+            pool_reads_blocked = pool_form(node) is not None and node.inputs[0] in blocked
+            if not (_is_haste_conv(node) or pool_reads_blocked or self._tied[node]):
+                return False
+            ends += _is_haste_conv(node)
+            ends += sum(_is_haste_conv(user) for user, _ in value.uses())
+            reorders += self.needs_reorder(value)
+        return ends > reorders
+
+    def needs_reorder(self, value: ir.Value) -> bool:
+        """Whether something that cannot read a blocked value reads this one."""
+        return value.is_graph_output() or bool(self.plain_readers(value))
+
+    def plain_readers(self, value: ir.Value) -> list[tuple[ir.Node, int]]:
+        """Nodes, and their input's place, that need the value in NCHW."""
+        return [(node, index) for node, index in value.uses() if not self._reads_blocked(node, index)]
+
+    def _reads_blocked(self, node: ir.Node, index: int) -> bool:
+        if _is_haste_conv(node):
+            return index in (X, Z)
+        return pool_form(node) is not None or bool(self._tied.get(node))
+
+    def _is_local(self, value: ir.Value) -> bool:
+        producer = value.producer()
+        return producer is not None and producer.graph is self._graph
+
+    def _find(self, value: ir.Value) -> ir.Value:
+        root = value
+        while self._parent.get(root, root) is not root:
+            root = self._parent[root]
+        self._parent[value] = root
+        return root
+
+    def _union(self, a: ir.Value, b: ir.Value) -> None:
+        self._parent[self._find(a)] = self._find(b)
+
+
+def tied_values(node: ir.Node, constants: Constants, dims: Dims) -> list[ir.Value]:
+    """Tensors of a node that computes the same on blocked memory if all of them are blocked; [] for other nodes."""
+    if node.domain != "" or len(node.outputs) != 1:
+        return []
+    out = node.outputs[0]
+    if node.op_type in _UNARY:
+        first, *bounds = node.inputs
+        scalars = all(bound is None or constants.scalar(bound) is not None for bound in bounds)
+        return [out, first] if first is not None and scalars else []
+    if node.op_type in _VARIADIC:
+        tensors = [value for value in node.inputs if value is not None and not _is_scalar(value, constants)]
+        same = all(dims.same_shape(value, out) for value in tensors)
+        return [out, *tensors] if tensors and same else []
+    if node.op_type == "Concat" and node.attributes.get_int("axis", 1) in (1, -3):
+        return [out, *(value for value in node.inputs if value is not None)]
+    return []
+
+
+def _is_scalar(value: ir.Value, constants: Constants) -> bool:
+    tensor = constants.tensor(value)
+    return tensor is not None and tensor.size == 1
+
+
+def _is_haste_conv(node: ir.Node) -> bool:
+    return node.op_type == CONV and node.domain == DOMAIN
+
+
+def _set_conv_layouts(node: ir.Node, blocked: set[ir.Value]) -> None:
+    residual = node.inputs[Z] if len(node.inputs) > Z else None
+    for name, value in (("x_layout", node.inputs[X]), ("z_layout", residual), ("y_layout", node.outputs[0])):
+        if value in blocked:
+            node.attributes[name] = ir.AttrString(name, BLOCKED)
+
+
+def _replace_pool(graph: ir.Graph, node: ir.Node, form: PoolForm, blocked: set[ir.Value]) -> None:
+    out = node.outputs[0]
+    attributes = [
+        ir.AttrInt64s("kernel_shape", form.kernel),
+        ir.AttrInt64s("strides", form.strides),
+        ir.AttrInt64s("pads", form.pads),
+        ir.AttrInt64("ceil_mode", form.ceil_mode),
+        ir.AttrString("x_layout", BLOCKED),
+        ir.AttrString("y_layout", BLOCKED if out in blocked else NCHW),
+    ]
+    if not form.is_max:
+        attributes.append(ir.AttrInt64("count_include_pad", form.count_include_pad))
+    pool = ir.Node(
+        DOMAIN,
+        MAX_POOL if form.is_max else AVERAGE_POOL,
+        [node.inputs[0]],
+        attributes,
+        outputs=[ir.Value(name=out.name, type=out.type, shape=out.shape)],
+        name=node.name,
+    )
+    if out in blocked:
+        blocked.add(pool.outputs[0])
+    ir.convenience.replace_nodes_and_values(graph, node, [node], [pool], [out], [pool.outputs[0]])
+
+
+def _add_reorder(graph: ir.Graph, value: ir.Value, readers: Iterable[tuple[ir.Node, int]], names: Names) -> None:
+    """Give the readers that need NCHW one common copy; a graph output keeps its name."""
+    producer = value.producer()
+    assert producer is not None
+    plain = ir.Value(name=names.fresh(f"{value.name}/nchw"), type=value.type, shape=value.shape)
+    attributes = [ir.AttrString("x_layout", BLOCKED), ir.AttrString("y_layout", NCHW)]
+    reorder = ir.Node(DOMAIN, REORDER, [value], attributes, outputs=[plain], name=f"{value.name}/to_nchw")
+    graph.insert_after(producer, reorder)
+    for node, index in readers:
+        node.replace_input_with(index, plain)
+    if value.is_graph_output():
+        for place, output in enumerate(graph.outputs):
+            if output is value:
+                graph.outputs[place] = plain
+        name, value.name = value.name, names.fresh(f"{value.name}/blocked")
+        plain.name = name

@@ -1,0 +1,66 @@
+"""Writes the weights in the kernel's own layout, so that the library needs no second copy of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from haste_export.contract import BLOCK, CONV, DOMAIN, PACKED, W
+from haste_export.graph import Names, nodes_of
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def pack_weights(weights: FloatArray) -> FloatArray:
+    """OIHW [M, C, kH, kW] to packed [ceil(M/16), C, kH*kW, 16], zero where m >= M."""
+    count, channels, height, width = weights.shape
+    blocks = -(-count // BLOCK)
+    padded = np.zeros((blocks * BLOCK, channels, height * width), np.float32)
+    padded[:count] = weights.reshape(count, channels, height * width)
+    return np.ascontiguousarray(padded.reshape(blocks, BLOCK, channels, -1).transpose(0, 2, 3, 1))
+
+
+def unpack_weights(packed: FloatArray, shape: tuple[int, int, int, int]) -> FloatArray:
+    """Packed weights back to OIHW `shape`."""
+    blocks, channels = packed.shape[:2]
+    flat = packed.transpose(0, 3, 1, 2).reshape(blocks * BLOCK, channels, *shape[2:])
+    return np.ascontiguousarray(flat[: shape[0]])
+
+
+class PackWeights(ir.passes.InPlacePass):
+    """Packs the weights of every HasteConv; weights shared by several nodes are packed, and stored, once.
+
+    The packed tensors are evaluated when the model is written, one at a time, so a model larger than memory can pass.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Replace the input W and set `w_layout`."""
+        names = Names(model)
+        packed: dict[ir.Value, ir.Value] = {}
+        for conv in nodes_of(model, DOMAIN, CONV):
+            weights = conv.inputs[W]
+            assert weights is not None
+            if weights not in packed:
+                packed[weights] = _packed_value(model.graph, weights, names)
+            conv.replace_input_with(W, packed[weights])
+            conv.attributes["w_layout"] = ir.AttrString("w_layout", PACKED)
+        for weights in packed:
+            graph = weights.graph
+            if graph is not None and weights.name and not weights.uses() and not weights.is_graph_output():
+                graph.initializers.pop(weights.name)
+        return ir.passes.PassResult(model, modified=bool(packed))
+
+
+def _packed_value(graph: ir.Graph, weights: ir.Value, names: Names) -> ir.Value:
+    tensor = weights.const_value
+    assert tensor is not None
+    count, channels, height, width = (int(dim) for dim in tensor.shape)
+    shape = ir.Shape([-(-count // BLOCK), channels, height * width, BLOCK])
+    name = names.fresh(f"{weights.name}/packed")
+    lazy = ir.LazyTensor(
+        lambda: ir.tensor(pack_weights(tensor.numpy()), name=name), dtype=ir.DataType.FLOAT, shape=shape, name=name
+    )
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=shape, const_value=lazy)
+    graph.register_initializer(value)
+    return value

@@ -1,0 +1,128 @@
+"""Turns the selected Convs into HasteConv and notes for every Conv what became of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from haste_export.constants import Constants
+from haste_export.contract import CONV, DOMAIN, NCHW, OIHW
+from haste_export.graph import Names, add_initializer, nodes_of
+from haste_export.hyperplanes import draw_hyperplanes
+from haste_export.options import NameFilter, Options
+from haste_export.report import LayerReport
+from haste_export.rules.select import ConvForm, conv_form
+
+
+class RewriteConvs(ir.passes.InPlacePass):
+    """Conv -> HasteConv, with the hyperplanes; the input L is a placeholder until steering is attached.
+
+    `layers` holds a report for every Conv, in the order of the nodes, the main graph's first.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self._options = options
+        self.layers: list[LayerReport] = []
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Raise OptionError if an include, an exclude or the plan names no Conv."""
+        convs = list(nodes_of(model, "", "Conv"))
+        name_filter = NameFilter(self._options, [str(conv.name) for conv in convs])
+        self._options.plan.check_names(str(conv.name) for conv in convs)
+        constants, names = Constants(model), Names(model)
+        modified = False
+        for position, conv in enumerate(convs):
+            form = self._refusal(conv, position, name_filter) or conv_form(conv, constants)
+            self.layers.append(_report(conv, form, constants))
+            if isinstance(form, ConvForm):
+                self._replace(model, conv, form, names)
+                modified = True
+        self.layers += _inside_functions(model)
+        return ir.passes.PassResult(model, modified=modified)
+
+    def _refusal(self, conv: ir.Node, position: int, name_filter: NameFilter) -> str | None:
+        """Why the options do not want this layer, or None."""
+        name = str(conv.name)
+        if position < self._options.skip_first:
+            count = self._options.skip_first
+            return "it is the first convolution" if count == 1 else f"it is among the first {count} convolutions"
+        return name_filter.refusal(name) or self._options.plan.stay_conv.get(name)
+
+    def _replace(self, model: ir.Model, conv: ir.Node, form: ConvForm, names: Names) -> None:
+        options, graph, layer = self._options, conv.graph, str(conv.name)
+        assert graph is not None
+        window = (options.patch + form.kernel[0] - 1) * (options.patch + form.kernel[1] - 1)
+        planes = draw_hyperplanes(layer, options.max_hyperplanes, window, sparsity=options.sparsity, seed=options.seed)
+        bias = form.bias if form.bias is not None else np.zeros(form.out_channels, np.float32)
+        new_bias = add_initializer(model.graph, names.fresh(f"{layer}/bias"), _copied(bias))
+        new_planes = add_initializer(model.graph, names.fresh(f"{layer}/hyperplanes"), planes)
+        weights = conv.inputs[1]
+        assert weights is not None
+        if not weights.is_initializer():
+            weights = add_initializer(model.graph, names.fresh(f"{layer}/weight"), _copied(form.weights))
+        out = conv.outputs[0]
+        haste = ir.Node(
+            DOMAIN,
+            CONV,
+            # L is attached by the steering pass; until then the bias's neighbour stands in its place.
+            [conv.inputs[0], weights, new_bias, new_planes, None],
+            [
+                ir.AttrInt64s("kernel_shape", form.kernel),
+                ir.AttrInt64s("pads", form.pads),
+                ir.AttrInt64s("strides", [1, 1]),
+                ir.AttrInt64s("dilations", [1, 1]),
+                ir.AttrInt64("group", 1),
+                ir.AttrInt64("patch", options.patch),
+                ir.AttrString("merge", options.merge),
+                ir.AttrString("activation", ""),
+                ir.AttrFloat32s("activation_params", []),
+                ir.AttrString("w_layout", OIHW),
+                ir.AttrString("x_layout", NCHW),
+                ir.AttrString("z_layout", NCHW),
+                ir.AttrString("y_layout", NCHW),
+            ],
+            outputs=[ir.Value(name=out.name, type=ir.TensorType(ir.DataType.FLOAT), shape=out.shape)],
+            name=layer,
+        )
+        new_out = haste.outputs[0]
+        if new_out.shape is None:
+            new_out.shape = ir.Shape([None, form.out_channels, None, None])
+        elif new_out.shape.rank() == 4 and not isinstance(new_out.shape[1], int):
+            new_out.shape = ir.Shape([new_out.shape[0], form.out_channels, *new_out.shape[2:]])
+        ir.convenience.replace_nodes_and_values(graph, conv, [conv], [haste], [out], [new_out])
+
+
+def _report(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerReport:
+    weights = constants.tensor(conv.inputs[1])
+    shape = tuple(int(dim) for dim in weights.shape) if weights is not None else ()
+    out = conv.outputs[0].shape
+    size = [dim if isinstance(dim, int) else None for dim in out[2:]] if out is not None else []
+    planar = len(size) == 2
+    return LayerReport(
+        name=str(conv.name),
+        status="left" if isinstance(form, str) else "rewritten",
+        reason=form if isinstance(form, str) else None,
+        in_channels=shape[1] * conv.attributes.get_int("group", 1) if shape else None,
+        out_channels=shape[0] if shape else None,
+        group=conv.attributes.get_int("group", 1),
+        kernel=shape[2:],
+        height=size[0] if planar else None,
+        width=size[1] if planar else None,
+    )
+
+
+def _inside_functions(model: ir.Model) -> list[LayerReport]:
+    """Convs in the bodies of local functions, which stay: one body serves several calls with different weights."""
+    reason = "it is inside the local function {}"
+    return [
+        LayerReport(name=str(node.name), status="left", reason=reason.format(f"'{function.name}'"))
+        for function in model.functions.values()
+        for node in function.all_nodes()
+        if node.op_type == "Conv" and node.domain == ""
+    ]
+
+
+def _copied(data: np.ndarray | ir.TensorProtocol) -> np.ndarray:
+    """An array of its own, so that renaming it changes no tensor of the original model."""
+    return data if isinstance(data, np.ndarray) else data.numpy()

@@ -1,0 +1,144 @@
+"""What a compression did, layer by layer: the document model.haste.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from haste_export.contract import NCHW
+from haste_export.flops import LayerShape, regular_cost
+from haste_export.options import Options
+from haste_export.version import __version__
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class LayerReport:
+    """One convolution.
+
+    Attributes:
+        name: the node's name, before and after.
+        status: whether it became a HasteConv.
+        reason: for a layer that was left, the clause that says why.
+        in_channels: C, all groups together; None if the weights are not constant.
+        out_channels: M.
+        group: groups of the Conv.
+        kernel: (kH, kW); of other length for a convolution that is not 2-D.
+        height: rows of the output, None if they are not static.
+        width: columns of the output, None if they are not static.
+        input_layout: "NCHW" or "blocked".
+        output_layout: the same for the output.
+        residual_layout: the same for the residual; None if there is none.
+        activation: the fused activation, "" if there is none.
+        hyperplanes: L by default; None for a layer that was left.
+        tau: error bound by default; 0 is unbounded.
+    """
+
+    name: str
+    status: Literal["rewritten", "left"]
+    reason: str | None = None
+    in_channels: int | None = None
+    out_channels: int | None = None
+    group: int = 1
+    kernel: tuple[int, ...] = ()
+    height: int | None = None
+    width: int | None = None
+    input_layout: str = NCHW
+    output_layout: str = NCHW
+    residual_layout: str | None = None
+    activation: str = ""
+    hyperplanes: int | None = None
+    tau: float = 0.0
+
+    @property
+    def sentence(self) -> str:
+        """What became of the layer, as a sentence."""
+        if self.status == "left":
+            return f"Conv '{self.name}': {self.reason}, left alone."
+        return f"Conv '{self.name}': rewritten."
+
+    def shape(self, patch: int = 3) -> LayerShape | None:
+        """Sizes for the cost formulas; None if one of them is unknown or the layer is not 2-D."""
+        if len(self.kernel) != 2:
+            return None
+        if self.in_channels is None or self.out_channels is None or self.height is None or self.width is None:
+            return None
+        # A grouped convolution reads in_channels / group channels per output channel.
+        sizes = (self.in_channels // self.group, self.out_channels, self.height, self.width, *self.kernel)
+        return LayerShape(*sizes, patch=patch) if min(sizes) > 0 else None
+
+    @property
+    def flops_regular(self) -> float | None:
+        """FLOPs of the plain convolution for one image; None if a size is unknown."""
+        shape = self.shape()
+        return None if shape is None else regular_cost(shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """The layer as JSON values."""
+        return {**asdict(self), "kernel": list(self.kernel), "flops_regular": self.flops_regular}
+
+
+@dataclass
+class Report:
+    """The whole compression.
+
+    Attributes:
+        options: what was asked for.
+        layers: every convolution, in the order of the model.
+        reorders: HasteReorder nodes added.
+        pools: pools that became HasteMaxPool or HasteAveragePool.
+        steering: name of the steering input; None if nothing was rewritten.
+        levels: levels of `haste_level`, the dense one included; 0 if layers share `haste_hyperplanes`.
+        source: path of the original, if it was a file.
+        target: path of the result, if it was written.
+        check: outcome of `--check`, if it ran.
+    """
+
+    options: Options
+    layers: list[LayerReport] = field(default_factory=list)
+    reorders: int = 0
+    pools: int = 0
+    steering: str | None = None
+    levels: int = 0
+    source: str | None = None
+    target: str | None = None
+    check: dict[str, Any] | None = None
+
+    @property
+    def rewritten(self) -> list[LayerReport]:
+        """The layers that became HasteConv."""
+        return [layer for layer in self.layers if layer.status == "rewritten"]
+
+    @property
+    def left(self) -> list[LayerReport]:
+        """The layers that stayed."""
+        return [layer for layer in self.layers if layer.status == "left"]
+
+    def layer(self, name: str) -> LayerReport:
+        """The layer of this name; KeyError if there is none."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of model.haste.json."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "version": __version__,
+            "source": self.source,
+            "target": self.target,
+            "options": self.options.to_json(),
+            "summary": {
+                "convolutions": len(self.layers),
+                "rewritten": len(self.rewritten),
+                "left": len(self.left),
+                "reorders": self.reorders,
+                "pools": self.pools,
+                "steering": self.steering,
+                "levels": self.levels,
+            },
+            "layers": [layer.to_json() for layer in self.layers],
+            "check": self.check,
+        }
