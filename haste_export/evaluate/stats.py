@@ -1,0 +1,137 @@
+"""Statistics of compressed layers as further outputs of a model, and what they say about cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import runtime_ops
+from haste_export import contract
+from haste_export.flops import Compression, LayerCost, LayerShape, layer_cost, model_cost, plain_layer
+
+Array = npt.NDArray[Any]
+
+
+def haste_convs(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The HasteConv nodes of the main graph, in order."""
+    return (node for node in model.graph.node if node.domain == contract.DOMAIN and node.op_type == contract.CONV)
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Attribute values by name; strings as str."""
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def with_statistics(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose further outputs `haste_stats/LAYER` [8] are the statistics of its HasteConv nodes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for function in copy.functions:
+        if function.domain == contract.DOMAIN and function.name == contract.CONV and len(function.output) < 2:
+            zeros = numpy_helper.from_array(np.zeros(contract.STATS_LENGTH, np.float32), "zeros")
+            function.node.append(helper.make_node("Constant", [], ["stats"], "stats", value=zeros))
+            function.output.append("stats")
+    known = {output.name for output in copy.graph.output}
+    for node in haste_convs(copy):
+        if len(node.output) < 2:
+            node.output.append(contract.STATS_PREFIX + node.name)
+        if node.output[1] not in known:
+            shape = [contract.STATS_LENGTH]
+            copy.graph.output.append(helper.make_tensor_value_info(node.output[1], TensorProto.FLOAT, shape))
+    return copy
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of a compressed model, as its cost is reckoned.
+
+    Attributes:
+        name: of the node.
+        compressed: whether it is a HasteConv.
+        shape: its sizes, for one sample; of a grouped convolution, with the channels of one group.
+        merge: "scaled" or "mean", of a HasteConv.
+        hyperplanes: int8 [Lmax, Q], of a HasteConv.
+    """
+
+    name: str
+    compressed: bool
+    shape: LayerShape
+    merge: str = "mean"
+    hyperplanes: npt.NDArray[np.int8] | None = None
+
+    def cost(self, count: int, stats: Array | None) -> LayerCost:
+        """FLOPs for one sample with L = `count`, from the statistics of a run; L of 0 or less is dense."""
+        if not self.compressed or count <= 0 or stats is None or self.hyperplanes is None:
+            return plain_layer(self.shape)
+        zeros = float((self.hyperplanes[:count] == 0).mean())
+        return layer_cost(self.shape, Compression.from_stats(stats.tolist()), count, zeros, self.merge)
+
+
+def model_layers(compressed: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Layer]:
+    """All convolutions of a compressed model's main graph whose weights it holds, in order.
+
+    Args:
+        compressed: what the exporter wrote.
+        feeds: one batch; the model is run on it, by its fallback bodies, to learn the sizes.
+    """
+    nodes = [node for node in compressed.graph.node if node.op_type in ("Conv", contract.CONV)]
+    probe = onnx.ModelProto()
+    probe.CopyFrom(compressed)
+    known = {output.name for output in probe.graph.output}
+    probe.graph.output.extend(
+        helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
+        for node in nodes
+        if node.output[0] not in known
+    )
+    session = runtime_ops.Session(probe.SerializeToString(), library=False)
+    values = session.run(feeds, [node.output[0] for node in nodes])
+    initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
+    shapes = zip(nodes, (value.shape for value in values), strict=True)
+    return [_layer(node, shape, initializers) for node, shape in shapes if node.input[1] in initializers]
+
+
+def _layer(node: onnx.NodeProto, out: tuple[int, ...], initializers: Mapping[str, onnx.TensorProto]) -> Layer:
+    values = attributes(node)
+    weights = initializers[node.input[1]].dims  # [M, C, kH, kW], or packed [M/16, C, kH*kW, 16]
+    kernel = values.get("kernel_shape") or weights[2:]
+    kernel_w = kernel[1] if len(kernel) > 1 else 1
+    out_h, out_w = out[2], out[3] if len(out) > 3 else 1
+    patch = values.get("patch", 3)
+    shape = LayerShape(weights[1], out[1], out_h, out_w, kernel[0], kernel_w, patch)
+    if node.domain != contract.DOMAIN:
+        return Layer(node.name, False, shape)
+    hyperplanes = numpy_helper.to_array(initializers[node.input[contract.V]])
+    return Layer(node.name, True, shape, values.get("merge", "scaled"), hyperplanes)
+
+
+def hyperplanes_in_use(compressed: onnx.ModelProto, setting: int) -> dict[str, int]:
+    """L of every HasteConv when the model's steering input, haste_level or haste_hyperplanes, is `setting`."""
+    makers = {output: node for node in compressed.graph.node for output in node.output}
+    initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
+
+    def count(node: onnx.NodeProto) -> int:
+        source = makers.get(node.input[contract.L])
+        if source is None or source.op_type != "Gather" or source.input[1] != contract.STEERING_LEVEL:
+            return setting
+        table = numpy_helper.to_array(initializers[source.input[0]])
+        return int(table[setting])
+
+    return {node.name: count(node) for node in haste_convs(compressed)}
+
+
+def total_cost(layers: Sequence[Layer], counts: Mapping[str, int], stats: Mapping[str, Array]) -> LayerCost:
+    """FLOPs of all convolutions for one sample; `counts` has L by layer, and `stats` what a run reported."""
+    return model_cost(layer.cost(counts.get(layer.name, 0), stats.get(layer.name)) for layer in layers)
+
+
+def compression(stats: Mapping[str, Array]) -> float:
+    """The mean of the layers' r = 1 − C̃/C, each layer counting the same (as in the paper's tables)."""
+    rates = [1 - value[2] / value[1] for value in stats.values() if value[1]]
+    return float(np.mean(rates)) if rates else 0.0
