@@ -34,7 +34,7 @@ class Cutter {
   explicit Cutter(char* base) : base_(base) {}
   template <typename T>
   T* take(size_t count) {
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
+    T* piece = base_ && count ? reinterpret_cast<T*>(base_ + used_) : nullptr;
     used_ += (count * sizeof(T) + 63) / 64 * 64;
     return piece;
   }
