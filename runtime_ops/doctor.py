@@ -142,7 +142,7 @@ def _instruction_set(path: str) -> Check:
 
 
 def _probe_runs(path: str) -> Check:
-    """Run runtime_ops.selftest in a process of its own: a kernel that crashes is a finding, not the end of the doctor."""
+    """Run runtime_ops.selftest in a process of its own, so that a kernel that crashes is a finding."""
     name = "native kernels"
     places = os.pathsep.join([str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(  # noqa: S603 -- our own module
