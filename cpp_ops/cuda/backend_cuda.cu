@@ -1,0 +1,192 @@
+// The backend of libhaste_ops_cuda.so: kernels, launches and memory on a GPU. cudart is linked statically, so the
+// library loads on a machine without a GPU or a driver.
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <string>
+
+#include "backend.h"
+#include "failure.h"
+#include "front_group.h"
+
+namespace haste::cuda {
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // an error that is not sticky must not show up in the caller's next call
+  const haste_status status = error == cudaErrorMemoryAllocation ? HASTE_OUT_OF_MEMORY : HASTE_UNSUPPORTED;
+  fail(status, std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+extern __shared__ __align__(16) unsigned char shared_memory[];
+
+template <class T>
+__global__ void __launch_bounds__(kFrontThreads) haste_front(const __grid_constant__ FrontArgs args) {
+  front_block<T>(args, {static_cast<int>(blockIdx.x), 0, kFrontThreads}, shared_memory);
+}
+
+template <template <int, class> class Method, int kTile, bool kResident, class T>
+__global__ void __launch_bounds__(kConvolveWarps* kWarp) haste_convolve(const __grid_constant__ ConvolveArgs args) {
+  const Block block{static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), kConvolveWarps * kWarp};
+  convolve_block<Method, kTile, kResident, T>(args, block, shared_memory);
+}
+
+__global__ void haste_statistics(const unsigned long long* counters, float* stats) {
+  if (threadIdx.x < HASTE_STATS) stats[threadIdx.x] = static_cast<float>(counters[threadIdx.x]);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kElementThreads) haste_pool(const __grid_constant__ PoolArgs args, int64_t elements) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kElementThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x; i < elements; i += step) {
+    pool_element<T>(args, i);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kElementThreads) haste_reorder_kernel(const __grid_constant__ ReorderArgs args,
+                                                                        int64_t elements) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kElementThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x; i < elements; i += step) {
+    reorder_element<T>(args, i);
+  }
+}
+
+using FrontKernel = void (*)(FrontArgs);
+using ConvolveKernel = void (*)(ConvolveArgs);
+
+FrontKernel front_kernel(haste_cuda_type type) {
+  return type == HASTE_CUDA_FLOAT16 ? haste_front<Half> : haste_front<float>;
+}
+
+// Tiles narrower than 32 exist only to make weights fit shared memory (plan.cpp, choose_tile).
+template <template <int, class> class Method, class T>
+ConvolveKernel tiled_kernel(const LayerPlan& layer) {
+  if (!layer.resident) return haste_convolve<Method, 32, false, T>;
+  switch (layer.tile) {
+    case 32: return haste_convolve<Method, 32, true, T>;
+    case 16: return haste_convolve<Method, 16, true, T>;
+    default: return haste_convolve<Method, 8, true, T>;
+  }
+}
+
+template <class T>
+ConvolveKernel typed_kernel(const LayerPlan& layer) {
+  switch (layer.shape) {
+    case Shape::kWinograd3x3: return tiled_kernel<Winograd3x3, T>(layer);
+    case Shape::kDirect1x1: return tiled_kernel<Direct1x1, T>(layer);
+    default: return layer.resident ? haste_convolve<Generic, 32, true, T> : haste_convolve<Generic, 32, false, T>;
+  }
+}
+
+ConvolveKernel convolve_kernel(const LayerPlan& layer, haste_cuda_type type) {
+  return type == HASTE_CUDA_FLOAT16 ? typed_kernel<Half>(layer) : typed_kernel<float>(layer);
+}
+
+void allow_shared(const void* kernel) {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "cudaDeviceGetAttribute");
+  cudaFuncAttributes attributes{};
+  check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             bytes - static_cast<int>(attributes.sharedSizeBytes)),
+        "cudaFuncSetAttribute");
+}
+
+cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
+
+unsigned element_blocks(int64_t elements) {
+  return static_cast<unsigned>(std::min<int64_t>((elements + kElementThreads - 1) / kElementThreads, 1 << 20));
+}
+
+}  // namespace
+
+namespace backend {
+
+int device_count() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) cudaGetLastError();
+  return error == cudaSuccess ? count : 0;
+}
+
+int current_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  return device;
+}
+
+DeviceLimits limits() {
+  const int device = current_device();
+  const auto attribute = [device](cudaDeviceAttr which) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
+    return value;
+  };
+  return {attribute(cudaDevAttrMultiProcessorCount),
+          static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)),
+          static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor)),
+          static_cast<size_t>(attribute(cudaDevAttrL2CacheSize))};
+}
+
+DeviceScope::DeviceScope(int device) : previous_(current_device()) {
+  if (device != previous_) check(cudaSetDevice(device), "cudaSetDevice");
+}
+
+DeviceScope::~DeviceScope() {
+  int device = previous_;
+  if (cudaGetDevice(&device) == cudaSuccess && device != previous_) cudaSetDevice(previous_);
+}
+
+void* allocate(size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, bytes), "cudaMalloc");
+  return memory;
+}
+
+void release(void* memory) { cudaFree(memory); }
+
+void copy(void* to, const void* from, size_t bytes) { check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy"); }
+
+void clear(void* memory, size_t bytes, void* stream) {
+  check(cudaMemsetAsync(memory, 0, bytes, stream_of(stream)), "cudaMemsetAsync");
+}
+
+void prepare(const LayerPlan& layer, haste_cuda_type type) {
+  allow_shared(reinterpret_cast<const void*>(front_kernel(type)));
+  allow_shared(reinterpret_cast<const void*>(convolve_kernel(layer, type)));
+}
+
+void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void* stream) {
+  front_kernel(type)<<<static_cast<unsigned>(blocks), kFrontThreads, args.plan.shared, stream_of(stream)>>>(args);
+  check(cudaGetLastError(), "launch of the front kernel");
+}
+
+void launch_convolve(const ConvolveArgs& args, haste_cuda_type type, void* stream) {
+  const dim3 grid(static_cast<unsigned>(args.layer.tiles()), static_cast<unsigned>(args.blocks));
+  convolve_kernel(args.layer, type)<<<grid, kConvolveWarps * kWarp, args.layer.convolve_shared, stream_of(stream)>>>(args);
+  check(cudaGetLastError(), "launch of the convolve kernel");
+}
+
+void launch_statistics(const unsigned long long* counters, float* stats, void* stream) {
+  haste_statistics<<<1, HASTE_STATS, 0, stream_of(stream)>>>(counters, stats);
+  check(cudaGetLastError(), "launch of the statistics kernel");
+}
+
+void launch_pool(const PoolArgs& args, haste_cuda_type type, int64_t elements, void* stream) {
+  const auto kernel = type == HASTE_CUDA_FLOAT16 ? haste_pool<Half> : haste_pool<float>;
+  kernel<<<element_blocks(elements), kElementThreads, 0, stream_of(stream)>>>(args, elements);
+  check(cudaGetLastError(), "launch of the pool kernel");
+}
+
+void launch_reorder(const ReorderArgs& args, haste_cuda_type type, int64_t elements, void* stream) {
+  const auto kernel = type == HASTE_CUDA_FLOAT16 ? haste_reorder_kernel<Half> : haste_reorder_kernel<float>;
+  kernel<<<element_blocks(elements), kElementThreads, 0, stream_of(stream)>>>(args, elements);
+  check(cudaGetLastError(), "launch of the reorder kernel");
+}
+
+}  // namespace backend
+}  // namespace haste::cuda

@@ -1,0 +1,166 @@
+// What kernel bodies are written in, so that one source runs on a GPU and, for tests, on a CPU.
+//
+// A kernel body is a sequence of phases. Within a phase threads share nothing that another one writes; between phases
+// stands a barrier. On a GPU a phase is the body of a thread followed by __syncthreads() or __syncwarp(); on a CPU it is
+// a loop over the threads, in an order that tests permute, so that a phase that breaks the rule gives another result.
+// Nothing lives in a local variable from one phase to the next except what every thread computes alike.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#include <cuda_fp16.h>
+#define HASTE_DEVICE __host__ __device__ __forceinline__
+#define HASTE_UNROLL _Pragma("unroll")
+#define HASTE_UNROLL_4 _Pragma("unroll 4")
+#else
+#define HASTE_DEVICE inline
+#define HASTE_UNROLL
+#define HASTE_UNROLL_4
+#endif
+
+namespace haste::cuda {
+
+constexpr int kWarp = 32;
+
+#if !defined(__CUDA_ARCH__)
+// The order in which the threads of a phase run on the CPU: 0 ascending, 1 descending, else a permutation by this seed.
+extern thread_local uint32_t host_thread_order;
+
+inline int host_thread(int i, int count) {
+  if (host_thread_order == 0) return i;
+  if (host_thread_order == 1) return count - 1 - i;
+  // An odd multiplier permutes a power of two; the block sizes of every plan are one.
+  return static_cast<int>((static_cast<uint32_t>(i) * (2 * host_thread_order + 1) + 7) & static_cast<uint32_t>(count - 1));
+}
+#endif
+
+// The threads of a block; `count` is a power of two.
+struct Block {
+  int index_x, index_y, count;
+
+  template <class Phase>
+  HASTE_DEVICE void run(const Phase& phase) const {
+#if defined(__CUDA_ARCH__)
+    phase(static_cast<int>(threadIdx.x));
+    __syncthreads();
+#else
+    for (int i = 0; i < count; i++) phase(host_thread(i, count));
+#endif
+  }
+  // Calls warp_body(index of the warp), once per warp.
+  template <class Body>
+  HASTE_DEVICE void each_warp(const Body& warp_body) const {
+#if defined(__CUDA_ARCH__)
+    warp_body(static_cast<int>(threadIdx.x) / kWarp);
+#else
+    for (int i = 0; i < count / kWarp; i++) warp_body(host_thread(i, count / kWarp));
+#endif
+  }
+};
+
+// A phase of one warp's lanes, inside each_warp.
+template <class Phase>
+HASTE_DEVICE void run_lanes(const Phase& phase) {
+#if defined(__CUDA_ARCH__)
+  phase(static_cast<int>(threadIdx.x) % kWarp);
+  __syncwarp();
+#else
+  for (int i = 0; i < kWarp; i++) phase(host_thread(i, kWarp));
+#endif
+}
+
+// Exactly one rounding each: the compiler may contract neither into a fused multiply-add.
+HASTE_DEVICE float add_rn(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fadd_rn(a, b);
+#else
+  return a + b;
+#endif
+}
+
+HASTE_DEVICE float div_rn(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fdiv_rn(a, b);
+#else
+  return a / b;
+#endif
+}
+
+HASTE_DEVICE float flip_sign(float x, uint32_t sign_bit) {
+#if defined(__CUDA_ARCH__)
+  return __uint_as_float(__float_as_uint(x) ^ sign_bit);
+#else
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  bits ^= sign_bit;
+  std::memcpy(&x, &bits, 4);
+  return x;
+#endif
+}
+
+HASTE_DEVICE void add_shared(int* counter, int n) {
+#if defined(__CUDA_ARCH__)
+  atomicAdd(counter, n);
+#else
+  *counter += n;
+#endif
+}
+
+HASTE_DEVICE void add_global(unsigned long long* counter, unsigned long long n) {
+#if defined(__CUDA_ARCH__)
+  atomicAdd(counter, n);
+#else
+  *counter += n;
+#endif
+}
+
+// Four floats, 16-byte aligned, that no running kernel writes.
+HASTE_DEVICE void load4(const float* p, float* out) {
+#if defined(__CUDA_ARCH__)
+  const float4 v = __ldg(reinterpret_cast<const float4*>(p));
+  out[0] = v.x;
+  out[1] = v.y;
+  out[2] = v.z;
+  out[3] = v.w;
+#else
+  std::memcpy(out, p, 16);
+#endif
+}
+
+// IEEE binary16 as stored; arithmetic is float32.
+struct Half {
+  uint16_t bits;
+};
+
+float half_to_float_host(uint16_t bits);
+uint16_t float_to_half_host(float value);  // round to nearest even
+
+HASTE_DEVICE float to_float(float x) { return x; }
+HASTE_DEVICE float to_float(Half x) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(x.bits));
+#else
+  return half_to_float_host(x.bits);
+#endif
+}
+
+template <class T>
+HASTE_DEVICE T from_float(float x);
+template <>
+HASTE_DEVICE float from_float<float>(float x) {
+  return x;
+}
+template <>
+HASTE_DEVICE Half from_float<Half>(float x) {
+#if defined(__CUDA_ARCH__)
+  return Half{__half_as_ushort(__float2half_rn(x))};
+#else
+  return Half{float_to_half_host(x)};
+#endif
+}
+
+HASTE_DEVICE int min_of(int a, int b) { return a < b ? a : b; }
+
+}  // namespace haste::cuda

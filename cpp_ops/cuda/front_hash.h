@@ -1,0 +1,140 @@
+// Gathering and hashing, the first half of the front kernel. Codes are bit-identical to every other backend's
+// (docs/operator.md, What it computes, 1).
+#pragma once
+
+#include "front.h"
+
+namespace haste::cuda {
+
+// Lanes that share a window when work is spread over its elements: a power of two.
+HASTE_DEVICE int lanes_per_window(const Team& team) {
+  int lanes = 1;
+  while (lanes < kWarp && lanes < team.args->layer.window && lanes < team.lanes) lanes *= 2;
+  return lanes;
+}
+
+template <class T>
+HASTE_DEVICE void gather(const Team& team) {
+  const FrontArgs& args = *team.args;
+  const LayerPlan& layer = args.layer;
+  const int64_t in_image = team.patch % (args.grid_h * args.grid_w);
+  const int64_t top = in_image / args.grid_w * layer.patch - args.pad_top;
+  const int64_t left = in_image % args.grid_w * layer.patch - args.pad_left;
+  const T* const image =
+      static_cast<const T*>(args.x) + team.patch / (args.grid_h * args.grid_w) * args.x_view.image();
+  // Neighbouring lanes read neighbouring addresses: pixels of a row, or the channels of a block.
+  const bool blocked = args.x_view.blocked;
+  const int share = blocked ? 1 : lanes_per_window(team);
+  const int first_channel = team.lane / share, channel_step = team.lanes / share;
+  for (int q = blocked ? 0 : team.lane % share; q < layer.window; q += share) {
+    const int64_t y = top + q / layer.window_w, x = left + q % layer.window_w;
+    const bool inside = y >= 0 && y < args.x_view.height && x >= 0 && x < args.x_view.width;
+    const int64_t pixel = (y * args.x_view.width + x) * args.x_view.pixel_step();
+    HASTE_UNROLL_4
+    for (int c = first_channel; c < layer.channels; c += channel_step) {
+      const float value = inside ? to_float(image[args.x_view.channel(c) + pixel]) : 0.0f;
+      team.windows[static_cast<int64_t>(c) * layer.window_pitch + q] = value;
+    }
+  }
+}
+
+// The work region while hashing: projections [group][projection_pitch], partial sums [group][16], means [group].
+struct Projections {
+  float *projection, *partial, *mean;
+};
+
+HASTE_DEVICE Projections projections_of(const Team& team) {
+  const int group = team.args->plan.hyperplane_group;
+  float* const partial = team.work + static_cast<int64_t>(group) * team.args->plan.projection_pitch;
+  return {team.work, partial, partial + group * 16};
+}
+
+HASTE_DEVICE void project(const Team& team, int first_hyperplane, int count) {
+  const FrontArgs& args = *team.args;
+  float* const projection = projections_of(team).projection;
+  for (int c = team.lane; c < team.channels(); c += team.lanes) {
+    const float* const window = team.window(c);
+    for (int l = 0; l < count; l++) {
+      float sum = 0.0f;
+      const int end = args.entries_begin[first_hyperplane + l + 1];
+      HASTE_UNROLL_4
+      for (int i = args.entries_begin[first_hyperplane + l]; i < end; i++) {
+        const uint32_t entry = args.entries[i];
+        sum = add_rn(sum, flip_sign(window[entry & 0x7fffffffu], entry & 0x80000000u));
+      }
+      projection[static_cast<int64_t>(l) * args.plan.projection_pitch + c] = sum;
+    }
+  }
+}
+
+HASTE_DEVICE void partial_sums(const Team& team, int count) {
+  const Projections p = projections_of(team);
+  for (int i = team.lane; i < count * 16; i += team.lanes) {
+    const float* const projection = p.projection + static_cast<int64_t>(i / 16) * team.args->plan.projection_pitch;
+    float sum = 0.0f;
+    HASTE_UNROLL_4
+    for (int c = i % 16; c < team.channels(); c += 16) sum = add_rn(sum, projection[c]);
+    p.partial[i] = sum;
+  }
+}
+
+HASTE_DEVICE void means(const Team& team, int count) {
+  const Projections p = projections_of(team);
+  for (int l = team.lane; l < count; l += team.lanes) {
+    // Unrolled by hand: the indices must be constants, or the sums would live in memory.
+    float sum[16];
+    HASTE_UNROLL
+    for (int j = 0; j < 16; j++) sum[j] = p.partial[l * 16 + j];
+    HASTE_UNROLL
+    for (int j = 0; j < 8; j++) sum[j] = add_rn(sum[j], sum[j + 8]);
+    HASTE_UNROLL
+    for (int j = 0; j < 4; j++) sum[j] = add_rn(sum[j], sum[j + 4]);
+    sum[0] = add_rn(sum[0], sum[2]);
+    sum[1] = add_rn(sum[1], sum[3]);
+    sum[0] = add_rn(sum[0], sum[1]);
+    p.mean[l] = div_rn(sum[0], static_cast<float>(team.channels()));
+  }
+}
+
+HASTE_DEVICE void threshold(const Team& team, int first_hyperplane, int count) {
+  const Projections p = projections_of(team);
+  for (int c = team.lane; c < team.channels(); c += team.lanes) {
+    uint32_t bits = 0;
+    for (int l = 0; l < count; l++) {
+      const float projection = p.projection[static_cast<int64_t>(l) * team.args->plan.projection_pitch + c];
+      bits |= static_cast<uint32_t>(projection > p.mean[l]) << l;
+    }
+    team.keys[c] |= static_cast<uint64_t>(bits) << (32 + first_hyperplane);
+  }
+}
+
+// Keys beyond the channels sort last: no channel has index 2^32 - 1.
+HASTE_DEVICE void start_keys(const Team& team) {
+  const FrontArgs& args = *team.args;
+  for (int i = team.lane; i < args.plan.sort_size; i += team.lanes) {
+    uint64_t key = i < team.channels() ? static_cast<uint64_t>(i) : ~uint64_t{0};
+    if (args.grouping == Grouping::kLabels && i < team.channels()) {
+      key |= static_cast<uint64_t>(args.labels[team.patch * team.channels() + i]) << 32;
+    }
+    team.keys[i] = key;
+  }
+}
+
+template <class T>
+HASTE_DEVICE void gather_and_hash(const FrontArgs& args, const Block& block, unsigned char* shared) {
+  run_teams(args, block, shared, [&](const Team& team) {
+    gather<T>(team);
+    start_keys(team);
+    for (int i = team.lane; i < HASTE_STATS; i += team.lanes) team.totals->statistics[i] = 0;
+  });
+  if (args.grouping != Grouping::kHash) return;
+  for (int l = 0; l < args.hyperplanes; l += args.plan.hyperplane_group) {
+    const int count = min_of(args.plan.hyperplane_group, args.hyperplanes - l);
+    run_teams(args, block, shared, [&](const Team& team) { project(team, l, count); });
+    run_teams(args, block, shared, [&](const Team& team) { partial_sums(team, count); });
+    run_teams(args, block, shared, [&](const Team& team) { means(team, count); });
+    run_teams(args, block, shared, [&](const Team& team) { threshold(team, l, count); });
+  }
+}
+
+}  // namespace haste::cuda

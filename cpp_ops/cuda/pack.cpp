@@ -1,0 +1,51 @@
+#include "pack.h"
+
+#include <cstring>
+#include <string>
+
+#include "failure.h"
+
+namespace haste::cuda {
+
+int64_t weight_count(const LayerPlan& layer, haste_weight_layout layout) {
+  const int64_t filters =
+      layout == HASTE_PACKED ? int64_t{layer.filters + HASTE_BLOCK - 1} / HASTE_BLOCK * HASTE_BLOCK : layer.filters;
+  return filters * layer.channels * layer.taps();
+}
+
+std::vector<unsigned char> pack_weights(const LayerPlan& layer, haste_weight_layout layout, const void* weights) {
+  const auto* const from = static_cast<const unsigned char*>(weights);
+  const size_t element = layer.element;
+  const auto per_filter = static_cast<int64_t>(layer.channels) * layer.taps();
+  std::vector<unsigned char> packed(static_cast<size_t>(layer.tiles() * per_filter * layer.tile) * element);
+  for (int64_t m = 0; m < layer.filters; m++) {
+    for (int64_t i = 0; i < per_filter; i++) {
+      const int64_t source = layout == HASTE_PACKED
+                                 ? (m / HASTE_BLOCK * per_filter + i) * HASTE_BLOCK + m % HASTE_BLOCK
+                                 : m * per_filter + i;
+      const int64_t target = (m / layer.tile * per_filter + i) * layer.tile + m % layer.tile;
+      std::memcpy(packed.data() + static_cast<size_t>(target) * element, from + static_cast<size_t>(source) * element,
+                  element);
+    }
+  }
+  return packed;
+}
+
+HyperplaneLists list_hyperplanes(const int8_t* hyperplanes, int rows, int window) {
+  HyperplaneLists lists;
+  lists.begin.push_back(0);
+  for (int l = 0; l < rows; l++) {
+    for (int q = 0; q < window; q++) {
+      const int v = hyperplanes[static_cast<int64_t>(l) * window + q];
+      if (v < -1 || v > 1) {
+        fail(HASTE_INVALID_ARGUMENT, "hyperplanes must be -1, 0 or 1, but V[" + std::to_string(l) + "][" +
+                                         std::to_string(q) + "] is " + std::to_string(v));
+      }
+      if (v != 0) lists.entries.push_back(static_cast<uint32_t>(q) | (v < 0 ? 0x80000000u : 0u));
+    }
+    lists.begin.push_back(static_cast<int>(lists.entries.size()));
+  }
+  return lists;
+}
+
+}  // namespace haste::cuda

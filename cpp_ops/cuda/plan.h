@@ -1,0 +1,85 @@
+// Launch geometry, shared memory and workspace of HasteConv on a GPU, computed without one.
+//
+// Letters as in docs/operator.md: C, M channels, p patch, q window, L hyperplanes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "haste/haste.h"
+
+namespace haste::cuda {
+
+enum class Shape { kWinograd3x3, kDirect1x1, kGeneric };
+
+// What a plan needs to know of a GPU.
+struct DeviceLimits {
+  int multiprocessors;
+  size_t shared_per_block;  // the opt-in maximum
+  size_t shared_per_multiprocessor;
+  size_t l2;  // bytes of cache
+};
+
+// A part of a block's working memory: in shared memory, or in the block's slot of the workspace where it is too large.
+struct Region {
+  bool shared;
+  size_t offset;  // bytes from the start of shared memory or of the slot
+};
+
+constexpr int kConvolveWarps = 8;
+constexpr int kFrontThreads = 256;
+constexpr int kMaxFrontPatches = 8;  // patches of one block of the front kernel
+
+// What follows from a layer and a GPU alone.
+struct LayerPlan {
+  int channels, filters, kernel_h, kernel_w, patch;
+  int window_h, window_w, window;  // q_h, q_w, q_h * q_w
+  int window_pitch;                // floats between channels of gathered windows: odd, so that lanes hit all banks
+  int merged_pitch;                // floats between merged windows in the workspace: a multiple of four
+  int outputs;                     // accumulators that a lane hands over per pass
+  int passes;                      // over the buckets of a patch: more than one only for patches of more than 16 pixels
+  Shape shape;
+  int tile;        // output channels of a convolve block: 32, 16 or 8; 32/tile lane groups share a patch's buckets
+  bool resident;   // a block keeps the weights of its tile in shared memory
+  size_t element;  // bytes of a stored activation or weight
+  size_t convolve_shared;
+  int tiles() const { return (filters + tile - 1) / tile; }
+  int taps() const { return kernel_h * kernel_w; }
+};
+
+// Everything that a front block works with, for one patch each (the pitches say how far patches are apart).
+struct FrontPlan {
+  int patches_per_block;
+  int lanes;             // threads per patch
+  int hyperplane_group;  // hyperplanes projected together
+  int sort_size;         // C rounded up to a power of two
+  int projection_pitch;  // floats between hyperplanes
+  Region windows;        // float [C][window_pitch]
+  Region work;           // projections, partial sums and means; afterwards the bucket means, float [C/2][window_pitch]
+  Region keys;           // uint64 [sort_size]: code << 32 | channel
+  Region lists;          // float coefficient [C], int head [C], int remaining [C], int awake [C], int state [C], uint64 scan [2][C], totals
+  size_t windows_pitch, work_pitch, keys_pitch, lists_pitch;  // bytes
+  size_t shared, slot;                                        // bytes per block
+};
+
+// One run: how its patches are cut into launches and what they need.
+struct RunPlan {
+  int64_t out_height, out_width, grid_h, grid_w;
+  int64_t patches;  // of the whole batch
+  int64_t chunk;    // patches of one pair of launches
+  FrontPlan front;
+  int first_pitch;              // ints kept per patch for the beginnings of its merged buckets
+  int front_blocks;             // of a full chunk
+  int64_t convolve_blocks;      // along the patches
+  size_t members_at, first_at, windows_at, headers_at, slots_at, counters_at;  // offsets in the workspace
+  size_t workspace;                                                            // bytes
+};
+
+// element: bytes of a stored value, 4 or 2.
+LayerPlan plan_layer(const haste_conv_params& params, size_t element, const DeviceLimits& limits);
+
+// The same plan serves every number of hyperplanes. The kernel must fit the padded input.
+RunPlan plan_run(const LayerPlan& layer, const haste_conv_params& params, const DeviceLimits& limits, int64_t batch,
+                 int64_t height, int64_t width);
+
+}  // namespace haste::cuda

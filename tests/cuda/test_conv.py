@@ -1,0 +1,138 @@
+"""Merge and convolution on the GPU against the reference, with a given grouping and end to end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+
+from tests.cuda.compare import check_values, conv_of
+from tests.cuda.device import Target
+from tests.operator.cases import ACTIVATIONS, OUTPUTS, Case, build, value_cases
+from tests.operator.native import NativeError
+from tests.operator.threads import examples
+
+LAYER = Case(channels=32, outputs=32, height=8, width=11, groups=9, seed=11)
+
+
+@settings(max_examples=examples(150))
+@given(case=value_cases())
+@example(case=Case(batch=0, groups=3))
+@example(case=Case(channels=3, outputs=1, height=1, width=1, kernel=(1, 1), pads=(0, 0, 0, 0), patch=1, groups=2))
+@example(case=Case(channels=64, outputs=64, height=20, width=20, groups=30, kind="relu"))
+def test_given_grouping(target: Target, case: Case) -> None:
+    check_values(target, case)
+
+
+@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("kind", ["normal", "relu", "equal", "scaled"])
+@pytest.mark.parametrize("count", [0, 1, 6, 14, 20])
+def test_end_to_end(target: Target, merge_how: str, kind: str, count: int) -> None:
+    """Hashed, grouped, merged and convolved; L = 0 is the exact convolution."""
+    check_values(target, replace(LAYER, merge_how=merge_how, kind=kind, groups=0, count=count))
+
+
+@pytest.mark.parametrize("tau", [0.02, 0.3, 0.9, 2.0])
+@pytest.mark.parametrize("kind", ["relu", "scaled"])
+@pytest.mark.parametrize("patch", [2, 3])
+def test_error_bound(target: Target, tau: float, kind: str, patch: int) -> None:
+    check_values(target, replace(LAYER, tau=tau, kind=kind, patch=patch))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("residual", [False, True])
+def test_activations(target: Target, activation: str, residual: bool) -> None:
+    check_values(target, replace(LAYER, activation=activation, residual=residual))
+
+
+@pytest.mark.parametrize("x_layout", ["NCHW", "blocked"])
+@pytest.mark.parametrize("z_layout", ["NCHW", "blocked"])
+@pytest.mark.parametrize("y_layout", ["NCHW", "blocked"])
+@pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
+def test_layouts(target: Target, x_layout: str, z_layout: str, y_layout: str, w_layout: str) -> None:
+    case = replace(LAYER, batch=2, residual=True, w_layout=w_layout)
+    check_values(target, replace(case, x_layout=x_layout, z_layout=z_layout, y_layout=y_layout))
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 3)])
+@pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
+def test_output_channels(target: Target, outputs: int, kernel: tuple[int, int], w_layout: str) -> None:
+    check_values(target, replace(LAYER, outputs=outputs, kernel=kernel, w_layout=w_layout, residual=True))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (7, 7), (1, 3), (3, 1), (2, 2)])
+def test_patches_and_kernels(target: Target, patch: int, kernel: tuple[int, int]) -> None:
+    check_values(target, replace(LAYER, channels=16, patch=patch, kernel=kernel, pads=(2, 0, 1, 3)))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3)])
+@pytest.mark.parametrize("channels", [1, 17, 300])
+def test_input_channels(target: Target, channels: int, kernel: tuple[int, int]) -> None:
+    check_values(target, replace(LAYER, channels=channels, kernel=kernel, kind="relu", groups=0, count=14))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5)])
+@pytest.mark.parametrize("layout", ["NCHW", "blocked"])
+def test_float16_storage(target: Target, kernel: tuple[int, int], layout: str) -> None:
+    case = replace(LAYER, kernel=kernel, residual=True, activation="Relu", x_layout=layout, y_layout=layout)
+    check_values(target, case, "float16")
+
+
+def test_pads_wider_than_the_image(target: Target) -> None:
+    """Whole patches that see nothing but zeros: every channel is zero, and only the bias is left."""
+    check_values(target, replace(LAYER, height=2, width=3, pads=(9, 8, 10, 7), groups=4))
+
+
+def test_runs_repeat_bit_for_bit(target: Target) -> None:
+    """Nothing depends on which thread came first."""
+    problem = build(replace(LAYER, kind="relu", groups=0, count=8, tau=0.3))
+    with conv_of(target, problem) as conv:
+        first, second = (conv.run(problem.x, 8, tau=0.3) for _ in range(2))
+    assert (first.y == second.y).all()
+    assert (first.stats == second.stats).all()
+
+
+def test_not_a_number_reaches_the_output(target: Target) -> None:
+    problem = build(replace(LAYER, pads=(0, 0, 0, 0), kernel=(1, 1)))
+    x = problem.x.copy()
+    x[0, 5, 0, 0] = np.nan
+    with conv_of(target, problem) as conv:
+        clean, dirty = (conv.run(each, labels=problem.labels).y for each in (problem.x, x))
+    assert np.isnan(dirty[:, :, 0, 0]).all()
+    assert (dirty[:, :, 3:] == clean[:, :, 3:]).all()
+    assert (dirty[:, :, :, 3:] == clean[:, :, :, 3:]).all()
+
+
+def test_too_many_hyperplanes(target: Target) -> None:
+    problem = build(LAYER)
+    with (
+        conv_of(target, problem) as conv,
+        pytest.raises(NativeError, match="L is 20, but there are only 7 hyperplanes"),
+    ):
+        conv.run(problem.x, 20)
+
+
+def test_kernel_that_does_not_fit(target: Target) -> None:
+    problem = build(replace(LAYER, kernel=(5, 5), pads=(0, 0, 0, 0)))
+    with conv_of(target, problem) as conv, pytest.raises(NativeError, match="5x5 kernel does not fit"):
+        conv.output_size(4, 9)
+
+
+def test_hyperplanes_must_be_ternary(target: Target) -> None:
+    problem = build(LAYER)
+    problem.hyperplanes[2, 3] = 2
+    with pytest.raises(NativeError, match=r"V\[2\]\[3\] is 2"):
+        conv_of(target, problem)
+
+
+@pytest.mark.parametrize("x_layout", ["blocked", "NCHW"])
+def test_blocked_needs_multiples_of_sixteen(target: Target, x_layout: str) -> None:
+    problem = build(replace(LAYER, channels=20, outputs=20))
+    y_layout = "NCHW" if x_layout == "blocked" else "blocked"
+    case = replace(problem.case, x_layout=x_layout, y_layout=y_layout)
+    with pytest.raises(NativeError, match="multiple of 16 channels"):
+        conv_of(target, replace(problem, case=case))
