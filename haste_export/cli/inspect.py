@@ -157,7 +157,7 @@ def _print_sums(console: Console, layers: Sequence[Prospect]) -> None:
 def _break_even_text(prospect: Prospect) -> str:
     if prospect.break_even is None:
         return ""
-    return f"{prospect.break_even:.2f}" if prospect.break_even < 1 else "never"
+    return f"{prospect.break_even:.1%}" if prospect.break_even < 1 else "never"
 
 
 def _prospects_json(layers: Sequence[Prospect], options: Options) -> dict[str, Any]:

