@@ -141,10 +141,9 @@ def _random_feeds(
         dtype = _DTYPES.get(node.type)
         if dtype is None:
             raise OptionError(f"input '{node.name}' is {node.type}; give --check-input")
-        shape = shapes.get(node.name) or [
-            dim if isinstance(dim, int) else 1 if axis == 0 else None for axis, dim in enumerate(node.shape)
-        ]
-        if any(dim is None for dim in shape):
+        own = [dim if isinstance(dim, int) else 1 if axis == 0 else 0 for axis, dim in enumerate(node.shape)]
+        shape = shapes.get(node.name, tuple(own))
+        if 0 in shape:
             raise OptionError(
                 f"input '{node.name}' has dynamic sizes {node.shape}; give --input-shape or --check-input"
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import onnx
 import onnx_ir as ir
@@ -14,7 +15,7 @@ from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from haste_export.constants import Constants
 from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, Z
 from haste_export.dims import Dims
-from haste_export.errors import OptionError, UnsupportedModelError
+from haste_export.errors import HasteError, OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.graph import nodes_of
 from haste_export.io import default_target, load_model, save_model, write_report
 from haste_export.options import Options
@@ -34,6 +35,8 @@ from haste_export.rules.fuse_activation import fuse_activation_rules
 from haste_export.rules.fuse_hard_swish import FuseHardSwish
 from haste_export.rules.fuse_residual import fuse_residual_rules
 from haste_export.rules.fuse_silu import FuseSilu
+
+_LOGGER = logging.getLogger(__name__)
 
 ModelOrPath = TypeVar("ModelOrPath", str, Path, onnx.ModelProto)
 
@@ -65,26 +68,44 @@ def compress_with_report(
     if isinstance(model, onnx.ModelProto):
         if output is not None or external_data:
             raise OptionError("output and external_data are for a model given by its path")
-        result, report = compress_ir(ir.from_proto(model), chosen)
-        return ir.to_proto(result), report
+        # A copy, because onnx_ir's tensors are views of the proto and renaming one would show in it.
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        result, report = compress_ir(ir.from_proto(copy), chosen)
+        if report.rewritten:
+            return ir.to_proto(result), report
+        copy.CopyFrom(model)
+        return copy, report
     source = Path(model)
     target = default_target(source) if output is None else Path(output)
     result, report = compress_ir(load_model(source), chosen)
-    save_model(result, target, external_data=external_data)
+    save_model(result if report.rewritten else load_model(source), target, external_data=external_data)
     report.source, report.target = str(source), str(target)
     write_report(report, target)
-    return cast(ModelOrPath, type(model)(target)), report
+    return type(model)(target), report
 
 
 def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
     """Compress an onnx_ir model in place.
 
-    If no layer is rewritten, the returned model computes, and holds, what it did.
+    Raises:
+        UnsupportedModelError: it is of a kind that the compiler cannot take.
+        UnreadableModelError: it breaks the rules of ONNX, or its external data cannot be read.
+        OptionError: an option does not fit the model.
     """
     check_supported(model)
     report = Report(options)
-    for _name, step in passes(options, report):
-        step(model)
+    for name, step in passes(options, report):
+        _LOGGER.info("pass %s", name)
+        try:
+            step(model)
+        except HasteError:
+            raise
+        except Exception as error:
+            if isinstance(cause := _first_cause(error), HasteError):
+                raise cause from error
+            _LOGGER.info("pass %s failed", name, exc_info=True)
+            raise UnreadableModelError(f"the pass '{name}' fails on this model: {cause}") from error
     return model, report
 
 
@@ -98,7 +119,7 @@ def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir
     yield "prepare", Prepare(options)
     yield "sort", TopologicalSortPass()
     yield "remove-identities", IdentityEliminationPass()
-    yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm.rule(Constants(model))])
+    yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])
     yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))
     yield "remove-unused", RemoveUnusedNodesPass()
     yield "infer-shapes", InferShapes()
@@ -107,7 +128,7 @@ def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir
     if not report.rewritten:
         return
     yield "fuse-residual", lambda model: apply_rules(model, fuse_residual_rules(Dims()))
-    yield "fuse-gated-activation", lambda model: apply_rules(model, [FuseSilu.rule(), FuseHardSwish.rule()])
+    yield "fuse-gated-activation", lambda model: apply_rules(model, _gated_rules())
     yield "fuse-activation", lambda model: apply_rules(model, fuse_activation_rules(Constants(model)))
     yield "steering", steering
     report.steering, report.levels = steering.steering, len(options.plan.levels) + bool(options.plan.levels)
@@ -130,6 +151,11 @@ def apply_rules(model: ir.Model, rules: Sequence[RewriteRule]) -> int:
         return RewriteRuleSet(rules).apply_to_model(model)
     finally:
         model.functions.update(functions)
+
+
+def _gated_rules() -> list[RewriteRule]:
+    """Products of a value and its gate, in both orders."""
+    return [swapped for rule in (FuseSilu(), FuseHardSwish()) for swapped in rule.as_rule().commute()]
 
 
 def check_supported(model: ir.Model) -> None:
@@ -168,6 +194,13 @@ def _describe(model: ir.Model, options: Options, report: Report) -> None:
         residual = node.inputs[Z] if len(node.inputs) > Z else None
         if residual is not None and not residual.is_initializer():
             layer.residual_layout = node.attributes.get_string("z_layout", NCHW)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What a chain of errors began with; passes wrap errors in their own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _options(values: dict[str, Any]) -> Options:

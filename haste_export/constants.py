@@ -9,8 +9,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-# Deterministic, cheap, and found in front of weights and batch-norm parameters. DequantizeLinear is left out on purpose:
-# folding it would undo a quantised model's compact weights.
+# Deterministic, cheap, and found in front of weights and batch-norm parameters. DequantizeLinear is left out on
+# purpose: folding it would undo a quantised model's compact weights.
 _FOLDABLE = frozenset({
     "Add", "Cast", "Concat", "ConstantOfShape", "Div", "Expand", "Flatten", "Identity", "Mul", "Neg", "Reciprocal",
     "Reshape", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze",

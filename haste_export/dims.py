@@ -1,7 +1,8 @@
 """Symbolic sizes of activations, where ONNX's own shape inference gives up on dynamic dimensions.
 
-A residual may only be fused when the shapes are equal, not merely broadcastable. With a dynamic height ONNX knows nothing
-of a convolution's output height; here it is an expression in the input's height, and equal expressions are equal sizes.
+A residual may only be fused when the shapes are equal, not merely broadcastable. With a dynamic height ONNX knows
+nothing of a convolution's output height; here it is an expression in the input's height, and equal expressions are
+equal sizes.
 """
 
 from __future__ import annotations
@@ -124,6 +125,8 @@ def _divided(size: Dim, add: int, stride: int, plus: int) -> Dim:
     """floor((size + add) / stride) + plus, as a number or in one canonical spelling."""
     if isinstance(size, int):
         return (size + add) // stride + plus
-    if stride == 1:
-        return size if add + plus == 0 else f"({size}{add + plus:+d})"
-    return f"(({size}{add:+d})//{stride}{plus:+d})"
+    whole, rest = divmod(add, stride)
+    plus += whole
+    if stride > 1:
+        size = f"({size}{rest:+d})//{stride}"
+    return f"({size}{plus:+d})" if plus or stride > 1 else size

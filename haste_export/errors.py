@@ -1,4 +1,4 @@
-"""What can go wrong for a user, each with the exit code of the command line (0 done, 1 gate, 2 input, 3 environment)."""
+"""What can go wrong for a user, each with an exit code of the command line: 1 gate, 2 input, 3 environment."""
 
 from __future__ import annotations
 

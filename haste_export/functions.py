@@ -1,7 +1,7 @@
 """Bodies of the local functions: what a runtime without the library runs in place of our operators.
 
-The bodies are written in ONNX's text form, for exactly what the model's nodes use (docs/operator.md, "Local functions"),
-so that a runtime folds everything but Conv, residual and activation away. They use the model's own opset.
+The bodies are written in ONNX's text form, for exactly what the model's nodes use (docs/operator.md, "Local
+functions"), so that a runtime folds everything but Conv, residual and activation away. They use the model's own opset.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import onnx.parser
 
 from haste_export.contract import AVERAGE_POOL, CONV, DOMAIN, MAX_POOL, REORDER, STATS_LENGTH
 
-# Every attribute a HasteConv node carries. The body reads a few; a runtime may refuse a node's attribute that its function
-# does not name.
+# Every attribute a HasteConv node carries. The body reads a few; a runtime may refuse a node's attribute that its
+# function does not name.
 _CONV_ATTRIBUTES = (
     "kernel_shape, pads, strides, dilations, group, patch, merge, activation, activation_params, "
     "w_layout, x_layout, z_layout, y_layout"
@@ -100,8 +100,8 @@ class ConvBody:
         literal = f"{place}.0" if self.opset < 9 else str(place)
         kind = "float" if self.opset < 9 else "int64"
         then_out, else_out = f"then{place}", f"else{place}"
-        then = "; ".join(self._apply(self.activations[place], value, then_out))
-        other = "; ".join(self._ladder(value, else_out, place + 1))
+        then = "\n".join(self._apply(self.activations[place], value, then_out))
+        other = "\n".join(self._ladder(value, else_out, place + 1))
         return [
             *_integers(self.opset, f"id{place}", f"value = {kind} {{{literal}}}"),
             f"is{place} = Equal (id, id{place})",

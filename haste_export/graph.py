@@ -47,9 +47,14 @@ def nodes_of(model: ir.Model, domain: str, *op_types: str) -> Iterator[ir.Node]:
 def add_initializer(graph: ir.Graph, name: str, data: npt.NDArray[np.generic] | ir.TensorProtocol) -> ir.Value:
     """Add a constant to the graph. The name must be unused."""
     tensor = ir.tensor(data, name=name) if isinstance(data, np.ndarray) else data
-    value = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    value = ir.Value(name=name, shape=ir.Shape(sizes_of(tensor)), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
+
+
+def sizes_of(tensor: ir.TensorProtocol) -> tuple[int, ...]:
+    """Shape of a constant; its sizes are always static."""
+    return tuple(tensor.shape.numpy())
 
 
 def is_captured(value: ir.Value) -> bool:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import google.protobuf.message
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import DecodeError
 
 from haste_export.errors import OutputError, UnreadableModelError
+from haste_export.graph import sizes_of
 from haste_export.report import Report
 
 _PROTOBUF_LIMIT = 2**31 - 1
@@ -47,7 +48,7 @@ def load_model(path: Path) -> ir.Model:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
-    except google.protobuf.message.DecodeError as error:
+    except DecodeError as error:
         raise UnreadableModelError(f"{path} is not an ONNX model, or is truncated") from error
     if not proto.HasField("graph") or proto.ir_version <= 0:
         raise UnreadableModelError(f"{path} is not an ONNX model: it has no graph")
@@ -149,7 +150,7 @@ def _externalise(tensors: dict[ir.Value, ir.TensorProtocol | None], file: IO[byt
                 offset=offset,
                 length=len(data),
                 dtype=tensor.dtype,
-                shape=ir.Shape(tensor.shape),
+                shape=ir.Shape(sizes_of(tensor)),
                 name=value.name or "",
                 base_dir=target.parent,
             )
@@ -172,3 +173,7 @@ def _check_external(tensor: ir.ExternalTensor, model: Path) -> None:
         raise UnreadableModelError(f"{model}: its external data {path.name} is missing") from error
     if size < end:
         raise UnreadableModelError(f"{model}: its external data {path.name} is truncated ({size} of {end} bytes)")
+    try:
+        tensor.numpy()  # maps the file and reads nothing yet
+    except (OSError, ValueError) as error:
+        raise UnreadableModelError(f"{model}: its external data {path.name} cannot be used: {error}") from error

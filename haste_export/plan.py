@@ -1,4 +1,4 @@
-"""Per-layer settings: which layers stay Conv, and how many hyperplanes (and which error bound) each uses at each level."""
+"""Per-layer settings: which layers stay Conv, and the hyperplanes and error bound of the others at each level."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from haste_export.errors import CheckFailedError, OptionError
 from haste_export.report import LayerReport, Report
 from haste_export.version import __version__
 
+_TIMES = "\N{MULTIPLICATION SIGN}"
 _EPILOG = """
 \b
 Examples:
@@ -33,7 +34,7 @@ Exit codes: 0 done (also when there was nothing to rewrite); 1 the check failed;
 """
 
 
-class InputShape(click.ParamType):
+class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
     """NAME:1,3,224,224; the name may contain colons."""
 
     name = "shape"
@@ -179,7 +180,7 @@ def _print(report: Report, console: Console, verbose: int) -> None:
 def _table(layers: list[LayerReport]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("layer", overflow="fold")
-    for title in ("C → M", "kernel", "H×W", "MFLOPs", "L"):
+    for title in ("C → M", "kernel", f"H{_TIMES}W", "MFLOPs", "L"):
         table.add_column(title, justify="right")
     for title in ("layout", "fused", "left, because"):
         table.add_column(title)
@@ -190,8 +191,8 @@ def _table(layers: list[LayerReport]) -> Table:
         table.add_row(
             escape(layer.name),
             f"{_known(layer.in_channels)} → {_known(layer.out_channels)}",
-            "×".join(map(str, layer.kernel)),
-            f"{_known(layer.height)}×{_known(layer.width)}",
+            _TIMES.join(map(str, layer.kernel)),
+            f"{_known(layer.height)}{_TIMES}{_known(layer.width)}",
             "?" if flops is None else f"{flops / 1e6:.1f}",
             "" if layer.hyperplanes is None else str(layer.hyperplanes),
             f"{layer.input_layout} → {layer.output_layout}" if layer.status == "rewritten" else "",

@@ -54,7 +54,7 @@ class AttachFunctions(ir.passes.InPlacePass):
             if any(True for _ in nodes_of(model, DOMAIN, op_type)):
                 functions.append(function(opset))
         for proto in functions:
-            added = ir.from_proto(proto)
+            added = ir.serde.deserialize_function(proto)
             model.functions[added.identifier()] = added
         if functions:
             model.graph.opset_imports[DOMAIN] = OPSET_VERSION
@@ -95,7 +95,7 @@ def _set_body_attributes(node: ir.Node, body: ConvBody, rows: int) -> None:
         place = body.activations.index(_activation(node))
         protos.append(integer_attribute(body.opset, "activation_id", place))
     for proto in protos:
-        node.attributes[proto.name] = ir.from_proto(proto)
+        node.attributes[proto.name] = ir.serde.deserialize_attribute(proto)
 
 
 def _activation(node: ir.Node) -> Activation:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from haste_export.contract import BLOCK, CONV, DOMAIN, PACKED, W
-from haste_export.graph import Names, nodes_of
+from haste_export.graph import Names, nodes_of, sizes_of
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class PackWeights(ir.passes.InPlacePass):
 def _packed_value(graph: ir.Graph, weights: ir.Value, names: Names) -> ir.Value:
     tensor = weights.const_value
     assert tensor is not None
-    count, channels, height, width = (int(dim) for dim in tensor.shape)
+    count, channels, height, width = sizes_of(tensor)
     shape = ir.Shape([-(-count // BLOCK), channels, height * width, BLOCK])
     name = names.fresh(f"{weights.name}/packed")
     lazy = ir.LazyTensor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from haste_export.errors import OptionError
 from haste_export.options import Options
@@ -22,7 +23,7 @@ class Prepare(ir.passes.InPlacePass):
         _normalise_domains(model)
         if model.ir_version < _FIRST_IR_WITH_FREE_INITIALIZERS:
             # Old models had to list every initializer as an input; nobody can have meant to feed them.
-            ir.passes.common.RemoveInitializersFromInputsPass()(model)
+            RemoveInitializersFromInputsPass()(model)
             model.ir_version = _FIRST_IR_WITH_FREE_INITIALIZERS
         _name_nodes(model)
         _fix_input_shapes(model, self._options)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from haste_export.constants import Constants
 from haste_export.contract import CONV, DOMAIN, NCHW, OIHW
-from haste_export.graph import Names, add_initializer, nodes_of
+from haste_export.graph import Names, add_initializer, nodes_of, sizes_of
 from haste_export.hyperplanes import draw_hyperplanes
 from haste_export.options import NameFilter, Options
 from haste_export.report import LayerReport
@@ -65,7 +65,7 @@ class RewriteConvs(ir.passes.InPlacePass):
         haste = ir.Node(
             DOMAIN,
             CONV,
-            # L is attached by the steering pass; until then the bias's neighbour stands in its place.
+            # L is attached by the steering pass.
             [conv.inputs[0], weights, new_bias, new_planes, None],
             [
                 ir.AttrInt64s("kernel_shape", form.kernel),
@@ -95,7 +95,7 @@ class RewriteConvs(ir.passes.InPlacePass):
 
 def _report(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerReport:
     weights = constants.tensor(conv.inputs[1])
-    shape = tuple(int(dim) for dim in weights.shape) if weights is not None else ()
+    shape = sizes_of(weights) if weights is not None else ()
     out = conv.outputs[0].shape
     size = [dim if isinstance(dim, int) else None for dim in out[2:]] if out is not None else []
     planar = len(size) == 2

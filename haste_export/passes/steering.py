@@ -17,8 +17,8 @@ from haste_export.plan import LayerSetting
 class AttachSteering(ir.passes.InPlacePass):
     """Gives every HasteConv its inputs L, and Z and T where the model needs them.
 
-    The steering value is an initializer that is also a graph input, so it need not be fed. Nodes without a residual pass
-    a scalar zero once any node has one, because the local function's formal inputs are the same for all nodes.
+    The steering value is an initializer that is also a graph input, so it need not be fed. Nodes without a residual
+    pass a scalar zero once any node has one, because the local function's formal inputs are the same for all nodes.
     """
 
     def __init__(self, options: Options) -> None:

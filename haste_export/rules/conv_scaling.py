@@ -8,6 +8,7 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult, RewriterContext
 
 from haste_export.constants import Constants
+from haste_export.rules.base import call
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -45,7 +46,9 @@ def scaled_conv(
     wide_scale = np.broadcast_to(scale.astype(np.float64), count)
     new_filters = filters.astype(np.float64) * wide_scale.reshape(-1, *[1] * (filters.ndim - 1))
     new_bias = bias * wide_scale + shift.astype(np.float64)
-    return op.Conv(
+    return call(
+        op,
+        "Conv",
         conv.inputs[0],
         op.initializer(ir.tensor(new_filters.astype(dtype)), name=f"{name}/folded_weight"),
         op.initializer(ir.tensor(new_bias.astype(dtype)), name=f"{name}/folded_bias"),

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRule, RewriteRuleClassBase, RewriterContext
+from onnxscript.rewriter import MatchResult, RewriterContext, RewriteRule
 
 from haste_export.constants import Constants
+from haste_export.rules.base import Rule, node_of
 from haste_export.rules.conv_scaling import check_foldable, scaled_conv
 
 
-class FoldAffine(RewriteRuleClassBase):
-    """op(Conv(x), c) -> Conv(x) where op is Mul, Div, Add or Sub and c holds one constant per channel, or one in all."""
+class FoldAffine(Rule):
+    """op(Conv(x), c) -> Conv(x) for Mul, Div, Add and Sub, where c holds one constant per channel, or one in all."""
 
     def __init__(self, constants: Constants, op_type: str, *, constant_first: bool) -> None:
-        super().__init__(name=f"FoldAffine({op_type})", remove_nodes=True)
+        super().__init__(name=f"FoldAffine({op_type})")
         self._constants = constants
         self._op_type = op_type
         self._constant_first = constant_first
@@ -35,9 +36,7 @@ class FoldAffine(RewriteRuleClassBase):
     def check(self, context: Any, x: ir.Value, c: ir.Value, conv_out: ir.Value, affine_out: ir.Value) -> MatchResult:
         """Refuse constants that differ between pixels or images, or that are not constant."""
         del context, x
-        conv, affine = conv_out.producer(), affine_out.producer()
-        assert conv is not None
-        assert affine is not None
+        conv, affine = node_of(conv_out), node_of(affine_out)
         result = check_foldable(self._constants, conv)
         if not result:
             return result
@@ -52,8 +51,7 @@ class FoldAffine(RewriteRuleClassBase):
     ) -> ir.Value:
         """Scale or shift the filters and the bias."""
         del x
-        conv = conv_out.producer()
-        assert conv is not None
+        conv = node_of(conv_out)
         constant = self._per_channel(conv, c)
         assert constant is not None
         scale, shift = {
@@ -81,6 +79,6 @@ class FoldAffine(RewriteRuleClassBase):
 
 def fold_affine_rules(constants: Constants) -> list[RewriteRule]:
     """All operations, in both orders of operands where that has the same meaning."""
-    behind = [FoldAffine.rule(constants, name, constant_first=False) for name in ("Mul", "Add", "Div", "Sub")]
-    swapped = [FoldAffine.rule(constants, name, constant_first=True) for name in ("Mul", "Add")]
+    behind = [FoldAffine(constants, name, constant_first=False).as_rule() for name in ("Mul", "Add", "Div", "Sub")]
+    swapped = [FoldAffine(constants, name, constant_first=True).as_rule() for name in ("Mul", "Add")]
     return [*behind, *swapped]

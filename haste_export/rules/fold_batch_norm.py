@@ -6,19 +6,20 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRuleClassBase, RewriterContext
+from onnxscript.rewriter import MatchResult, RewriterContext
 
 from haste_export.constants import Constants
+from haste_export.rules.base import Rule, node_of
 from haste_export.rules.conv_scaling import check_foldable, scaled_conv
 
 _DEFAULT_EPSILON = 1e-5
 
 
-class FoldBatchNorm(RewriteRuleClassBase):
+class FoldBatchNorm(Rule):
     """BatchNormalization(Conv(x)) -> Conv(x), in inference mode and with constant parameters."""
 
     def __init__(self, constants: Constants) -> None:
-        super().__init__(remove_nodes=True)
+        super().__init__()
         self._constants = constants
 
     def pattern(self, op: Any, x: Any) -> Any:
@@ -31,9 +32,7 @@ class FoldBatchNorm(RewriteRuleClassBase):
     def check(self, context: Any, x: ir.Value, conv_out: ir.Value, normal_out: ir.Value) -> MatchResult:
         """Refuse training mode, and parameters that are not constant."""
         del context, x
-        conv, normal = conv_out.producer(), normal_out.producer()
-        assert conv is not None
-        assert normal is not None
+        conv, normal = node_of(conv_out), node_of(normal_out)
         result = check_foldable(self._constants, conv)
         if not result:
             return result
@@ -48,9 +47,7 @@ class FoldBatchNorm(RewriteRuleClassBase):
     def rewrite(self, op: RewriterContext, x: ir.Value, conv_out: ir.Value, normal_out: ir.Value) -> ir.Value:
         """Scale the filters by gamma / sqrt(variance + epsilon)."""
         del x
-        conv, normal = conv_out.producer(), normal_out.producer()
-        assert conv is not None
-        assert normal is not None
+        conv, normal = node_of(conv_out), node_of(normal_out)
         tensors = [self._constants.tensor(value) for value in normal.inputs[1:5]]
         gamma, beta, mean, variance = (tensor.numpy().astype(np.float64) for tensor in tensors if tensor is not None)
         epsilon = normal.attributes.get_float("epsilon", _DEFAULT_EPSILON)

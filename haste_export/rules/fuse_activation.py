@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRule, RewriteRuleClassBase, RewriterContext
+from onnxscript.rewriter import MatchResult, RewriterContext, RewriteRule
 
 from haste_export.constants import Constants
 from haste_export.contract import CONV, DOMAIN
+from haste_export.rules.base import Rule, node_of
 from haste_export.rules.haste_conv import activated, check_no_activation
 
 _OP_TYPES = ("Relu", "LeakyRelu", "Clip", "HardSwish", "Sigmoid")
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-class FuseActivation(RewriteRuleClassBase):
+class FuseActivation(Rule):
     """act(HasteConv(x)) -> HasteConv(x, activation=act)."""
 
     def __init__(self, constants: Constants, op_type: str) -> None:
@@ -37,16 +38,14 @@ class FuseActivation(RewriteRuleClassBase):
         """Refuse a second activation, and bounds that are not constant."""
         del context
         result = check_no_activation(conv_out)
-        act = act_out.producer()
-        assert act is not None
+        act = node_of(act_out)
         if result and self._params(act) is None:
             return result.fail(f"{act.op_type} '{act.name}' has bounds computed at run time")
         return result
 
     def rewrite(self, op: RewriterContext, conv_out: ir.Value, act_out: ir.Value) -> ir.Value:
         """Set the activation and its parameters."""
-        act = act_out.producer()
-        assert act is not None
+        act = node_of(act_out)
         params = self._params(act)
         assert params is not None
         return activated(op, conv_out, self._op_type, params)
@@ -70,4 +69,4 @@ class FuseActivation(RewriteRuleClassBase):
 
 def fuse_activation_rules(constants: Constants) -> list[RewriteRule]:
     """One rule per operator."""
-    return [FuseActivation.rule(constants, op_type) for op_type in _OP_TYPES]
+    return [FuseActivation(constants, op_type).as_rule() for op_type in _OP_TYPES]

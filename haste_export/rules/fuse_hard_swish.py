@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRuleClassBase, RewriterContext
+from onnxscript.rewriter import MatchResult, RewriterContext
 
 from haste_export.contract import CONV, DOMAIN
+from haste_export.rules.base import Rule, node_of
 from haste_export.rules.haste_conv import activated, check_no_activation
 
 
-class FuseHardSwish(RewriteRuleClassBase):
+class FuseHardSwish(Rule):
     """Mul(c, HardSigmoid(c, 1/6, 1/2)) with c = HasteConv(x) -> HasteConv(x, activation=HardSwish)."""
 
     def pattern(self, op: Any) -> Any:
@@ -25,8 +26,7 @@ class FuseHardSwish(RewriteRuleClassBase):
     def check(self, context: Any, conv_out: ir.Value, gate: ir.Value) -> MatchResult:
         """Refuse a second activation, and a hard sigmoid of another slope than HardSwish has."""
         del context
-        node = gate.producer()
-        assert node is not None
+        node = node_of(gate)
         slope = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
         if not (math.isclose(slope[0], 1 / 6, rel_tol=1e-6) and math.isclose(slope[1], 0.5, rel_tol=1e-6)):
             return MatchResult().fail(f"HardSigmoid '{node.name}' is not the gate of a HardSwish")

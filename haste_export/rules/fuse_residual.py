@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRule, RewriteRuleClassBase, RewriterContext
+from onnxscript.rewriter import MatchResult, RewriterContext, RewriteRule
 
 from haste_export.contract import CONV, DOMAIN, Z
 from haste_export.dims import Dims
+from haste_export.rules.base import Rule, node_of
 from haste_export.rules.haste_conv import check_no_activation, rebuilt
 
 
-class FuseResidual(RewriteRuleClassBase):
+class FuseResidual(Rule):
     """Add(HasteConv(x), z) or Sum(HasteConv(x), z) -> HasteConv(x, z), if both have one shape.
 
     When both operands are HasteConvs, the later one takes the other as its Z: then the order of the nodes stays valid
@@ -37,10 +38,11 @@ class FuseResidual(RewriteRuleClassBase):
         """Refuse a broadcast, a second residual, and the earlier of two HasteConvs."""
         del context
         result = check_no_activation(conv_out)
-        conv = conv_out.producer()
-        assert conv is not None
+        conv = node_of(conv_out)
         if not result:
             return result
+        if z is conv_out:
+            return result.fail(f"HasteConv '{conv.name}' is added to itself")
         if len(conv.inputs) > Z:
             return result.fail(f"HasteConv '{conv.name}' has a residual already")
         if not self._dims.same_shape(z, conv_out):
@@ -51,8 +53,7 @@ class FuseResidual(RewriteRuleClassBase):
 
     def rewrite(self, op: RewriterContext, z: ir.Value, conv_out: ir.Value) -> ir.Value:
         """Append the residual to the inputs."""
-        conv = conv_out.producer()
-        assert conv is not None
+        conv = node_of(conv_out)
         return rebuilt(op, conv, [*conv.inputs, z])
 
     @staticmethod
@@ -61,7 +62,7 @@ class FuseResidual(RewriteRuleClassBase):
         other = z.producer()
         if other is None or other.op_type != CONV or other.graph is not conv.graph or len(z.uses()) != 1:
             return False
-        if z.is_graph_output() or len(other.inputs) > Z or other.attributes.get_string("activation", ""):
+        if z.is_graph_output() or len(other.inputs) > Z or other.attributes.get_string("activation", "") != "":
             return False
         graph = conv.graph
         assert graph is not None
@@ -71,5 +72,7 @@ class FuseResidual(RewriteRuleClassBase):
 def fuse_residual_rules(dims: Dims) -> list[RewriteRule]:
     """Both operators in both orders of operands."""
     return [
-        FuseResidual.rule(dims, op_type, residual_first=first) for op_type in ("Add", "Sum") for first in (False, True)
+        FuseResidual(dims, op_type, residual_first=first).as_rule()
+        for op_type in ("Add", "Sum")
+        for first in (False, True)
     ]

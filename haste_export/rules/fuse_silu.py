@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import onnx_ir as ir
-from onnxscript.rewriter import MatchResult, RewriteRuleClassBase, RewriterContext
+from onnxscript.rewriter import MatchResult, RewriterContext
 
 from haste_export.contract import CONV, DOMAIN
+from haste_export.rules.base import Rule
 from haste_export.rules.haste_conv import activated, check_no_activation
 
 
-class FuseSilu(RewriteRuleClassBase):
+class FuseSilu(Rule):
     """Mul(c, Sigmoid(c)) with c = HasteConv(x) -> HasteConv(x, activation=Silu)."""
 
     def pattern(self, op: Any) -> Any:

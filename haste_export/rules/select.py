@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from haste_export.constants import Constants
+from haste_export.graph import sizes_of
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,17 @@ class ConvForm:
     @property
     def out_channels(self) -> int:
         """M."""
-        return int(self.weights.shape[0])
+        return sizes_of(self.weights)[0]
 
     @property
     def in_channels(self) -> int:
         """C."""
-        return int(self.weights.shape[1])
+        return sizes_of(self.weights)[1]
 
     @property
     def kernel(self) -> tuple[int, int]:
         """(kH, kW)."""
-        return int(self.weights.shape[2]), int(self.weights.shape[3])
+        return sizes_of(self.weights)[2], sizes_of(self.weights)[3]
 
 
 def conv_form(node: ir.Node, constants: Constants) -> ConvForm | str:
@@ -86,4 +87,4 @@ def _explicit_pads(node: ir.Node, kernel: tuple[int, int]) -> tuple[int, int, in
 
 
 def _pair(values: list[int]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else "×".join(map(str, values))
+    return str(values[0]) if len(set(values)) == 1 else " by ".join(map(str, values))
