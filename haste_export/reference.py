@@ -148,12 +148,11 @@ class Merged:
 
     averaging: [C~, C]; row b averages the channels that make bucket b's input: inputs = averaging @ windows.
     inputs: [C~, Q], zero for a skipped bucket.
-    coefficients: [C~, C], a_i at (bucket of i, i): merged filters = coefficients @ filters. Row of zeros: skipped.
+    coefficients: [C~, C], a_i at (bucket of i, i): merged filters = coefficients @ filters. A bucket whose row is
+        zero is skipped: its input is zero, or all that tau left of it is zero channels.
     members: bool [C~, C], who is in which bucket, each channel once.
     zero_channels: channels whose window is all zero.
     left: members that left their bucket because of tau.
-    tau_margin: the smallest |residual - tau E| / (||x_i||^2 + tau E) over all members judged, infinity if none
-        was. A backend whose rounding exceeds it may rightly decide otherwise.
     """
 
     averaging: Float64
@@ -162,13 +161,12 @@ class Merged:
     members: NDArray[np.bool_]
     zero_channels: int
     left: int
-    tau_margin: float
 
     def stats(self) -> Float64:
         """Count the eight statistics of this patch (docs/operator.md, Statistics)."""
         count, channels = self.members.shape
         several = self.members.sum(axis=1) > 1
-        skipped = ~self.inputs.any(axis=1)
+        skipped = ~self.coefficients.any(axis=1)
         read = np.count_nonzero(self.coefficients[several])
         numbers = [1, channels, count, several.sum(), skipped.sum(), self.zero_channels, read, self.left]
         return np.array(numbers, np.float64)
@@ -187,7 +185,7 @@ def merge(windows_of_channels: Floats, buckets: NDArray[np.int64], how: str = "s
     `scaled`: a_i = <x_i,u> / <u,u>, which gives back the scale that the hash does not see.
     `scaled` with tau > 0: of a bucket of two or more, a member with ||x_i - a_i u||^2 > tau E leaves and stays
     alone, where E is the mean energy of the patch's channels. u is not recomputed, but a bucket left with one
-    member takes that member's window.
+    member that is not zero takes that member's window, unless it is skipped because u = 0.
     """
     x = np.asarray(windows_of_channels, np.float64)
     channels = len(x)
@@ -195,29 +193,24 @@ def merge(windows_of_channels: Floats, buckets: NDArray[np.int64], how: str = "s
     limit = tau * float((x * x).sum()) / channels
     rows: list[tuple[NDArray[np.int64], NDArray[np.int64], Float64]] = []  # members, averaged channels, a_i
     alone: list[int] = []
-    margin = np.inf
     for bucket in range(int(buckets.max(initial=-1)) + 1):
         members = averaged = np.flatnonzero(buckets == bucket)
         u = x[members].mean(axis=0)
         a = np.ones(len(members)) if how == "mean" or len(members) == 1 else coefficients(x[members], u)
         if bounded and len(members) > 1:
-            residual = ((x[members] - a[:, None] * u) ** 2).sum(axis=1)
-            scale = (x[members] ** 2).sum(axis=1) + limit
-            margin = min(margin, float((np.abs(residual - limit)[scale > 0] / scale[scale > 0]).min(initial=np.inf)))
-            stays = ~(residual > limit)
+            stays = ~(((x[members] - a[:, None] * u) ** 2).sum(axis=1) > limit)
             alone += members[~stays].tolist()
             members, a = members[stays], a[stays]
-            if len(members) == 1:
-                averaged, a = members, np.ones(1)
+            awake = members[x[members].any(axis=1)]
+            if len(awake) == 1 and u.any():
+                averaged, a = awake, (members == awake).astype(np.float64)
         if len(members):
             rows.append((members, averaged, a))
     rows += [(np.array([i]), np.array([i]), np.ones(1)) for i in sorted(alone)]
-    return _merged(x, rows, len(alone), margin)
+    return _merged(x, rows, len(alone))
 
 
-def _merged(
-    x: Float64, rows: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], Float64]], left: int, margin: float
-) -> Merged:
+def _merged(x: Float64, rows: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], Float64]], left: int) -> Merged:
     """Write the rows (members, averaged channels, a_i) of `merge` as matrices."""
     shape = (len(rows), len(x))
     averaging, weights, is_member = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
@@ -228,7 +221,7 @@ def _merged(
     inputs = np.array([x[averaged].mean(axis=0) for _, averaged, _ in rows]).reshape(len(rows), x.shape[1])
     weights[~inputs.any(axis=1)] = 0  # skipped: whatever its filters are, it contributes nothing
     zero_channels = int((~x.any(axis=1)).sum())
-    return Merged(averaging, inputs, weights, is_member, zero_channels, left, margin)
+    return Merged(averaging, inputs, weights, is_member, zero_channels, left)
 
 
 def taps(inputs: Float64, kernel: tuple[int, int], patch: int) -> Float64:
@@ -246,7 +239,7 @@ def convolve(merged: Merged, filters: Float32, patch: int) -> Float64:
     by_channel = filters.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
     merged_filters = (merged.coefficients @ by_channel).reshape(-1, outputs, k_h * k_w)
     unfolded = taps(merged.inputs, (k_h, k_w), patch)
-    pixels: Float64 = np.einsum("bmk,bkp->mp", merged_filters, unfolded, optimize=True)
+    pixels: Float64 = np.tensordot(merged_filters, unfolded, axes=([0, 2], [0, 1]))  # over buckets and taps
     return pixels
 
 
@@ -271,13 +264,14 @@ def activate(y: Float64, name: str, params: Sequence[float] = ()) -> Float64:
         if name == "LeakyRelu":
             return np.where(y < 0, params[0] * y, y)
         if name == "Clip":
-            return np.clip(y, params[0], params[1])
+            return np.minimum(np.maximum(y, params[0]), params[1])
         if name == "HardSwish":
-            return y * np.clip(y / 6 + 0.5, 0, 1)
+            return y * np.minimum(np.maximum(y / 6 + 0.5, 0), 1)
         if name == "Silu":
-            return y / (1 + np.exp(-y))
+            return y * activate(y, "Sigmoid")
         if name == "Sigmoid":
-            return 1 / (1 + np.exp(-y))
+            sigmoid: Float64 = 1 / (1 + np.exp(-y))
+            return sigmoid
     raise ValueError(f"activation {name!r} is not one of HasteConv's")
 
 

@@ -1,0 +1,239 @@
+"""How far a float32 implementation may be from the float64 reference: computed, element by element, never guessed.
+
+Standard model of rounding: every operation returns its exact result times (1 + d), |d| <= u = 2^-24, and a sum
+or dot product of n terms, in whatever order, is within gamma_n = n u / (1 - n u) times the sum of its terms'
+magnitudes (Higham, Accuracy and Stability of Numerical Algorithms). Fused multiply-adds only round less often.
+
+A HasteConv rounds in four places, and the bound follows the errors of each through the next:
+
+1. the mean u of a bucket's windows (n members: n - 1 additions and a scaling that may itself be a rounded reciprocal);
+2. the coefficient a = <x,u> / <u,u>, which inherits the error of u; where cancellation makes <u,u> as small as
+   its own error the bound is infinite and the element proves nothing;
+3. the merged filters, sums over the members;
+4. the convolution over buckets and taps, the bias, the residual, the activation.
+
+3x3 kernels at p = 3 may be computed as a one-dimensional Winograd convolution F(3,3) along y over the points
+0, 1, -1, 2 and infinity: y = A^T [(G g) * (B^T d)]. In exact arithmetic that is the convolution; its rounding is
+relative to |A^T| [(|G| |g|) * (|B^T| |d|)], larger than |g| * |d| by the amplification that `winograd` documents.
+How the rows of A, G and B are scaled against each other does not change that product, so the bound holds for
+every such scaling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+
+from haste_export.reference import Float64, HasteResult, Merged, assemble, coefficients, group, taps
+from tests.operator.cases import ACTIVATIONS, Problem
+
+UNIT = 2.0**-24
+"""Unit roundoff of float32."""
+TINY = 2.0**-149
+"""Smallest float32: what an operation may lose to underflow."""
+EXP_ULPS = 8
+"""Rounding errors granted to a float32 exponential; the C library's is below 2, a short polynomial below 8."""
+
+
+def gamma(n: float) -> float:
+    """Relative error of n roundings."""
+    return n * UNIT / (1 - n * UNIT)
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """Matrices of F(outputs, taps) and the number of roundings in one path from the operands to a result."""
+
+    output: Float64  # A^T [outputs, points]
+    kernel: Float64  # G [points, taps]
+    data: Float64  # B^T [points, points]
+    roundings: int
+
+    @property
+    def amplification(self) -> float:
+        """Largest ratio of |A^T| [(|G| |g|) * (|B^T| |d|)] to |g| * |d|, for g and d all ones."""
+        ones = np.abs(self.output) @ (np.abs(self.kernel).sum(axis=1) * np.abs(self.data).sum(axis=1))
+        return float(ones.max() / self.kernel.shape[1])
+
+
+@cache
+def winograd(outputs: int = 3, kernel_taps: int = 3, points: tuple[int, ...] = (0, 1, -1, 2)) -> Winograd:
+    """Toom-Cook matrices over the given points and infinity, in rational arithmetic.
+
+    A^T[i,j] = points[j]^i; G[j,k] = points[j]^k / prod_{i != j} (points[j] - points[i]); row j of B^T holds the
+    coefficients of prod_{i != j} (z - points[i]). The point infinity adds the highest power to A and G, and
+    prod_i (z - points[i]) to B. F(3,3) over 0, 1, -1, 2 and infinity amplifies by 73/9 = 8.1; the direct form by 1.
+    """
+    size = len(points) + 1
+    assert size == outputs + kernel_taps - 1
+    a = [[Fraction(point) ** i for point in points] + [Fraction(int(i == outputs - 1))] for i in range(outputs)]
+    g, b = [], []
+    for j, point in enumerate(points):
+        others = [other for i, other in enumerate(points) if i != j]
+        scale = Fraction(int(np.prod([point - other for other in others])))
+        g.append([Fraction(point) ** k / scale for k in range(kernel_taps)])
+        b.append(_polynomial(others, size))
+    g.append([Fraction(int(k == kernel_taps - 1)) for k in range(kernel_taps)])
+    b.append(_polynomial(list(points), size))
+    matrices = [np.array(matrix, np.float64) for matrix in (a, g, b)]
+    # In each of the three transforms: a rounded coefficient, its product, and the additions of a row.
+    roundings = sum(2 + int((matrix != 0).sum(axis=1).max()) - 1 for matrix in matrices)
+    return Winograd(matrices[0], matrices[1], matrices[2], roundings)
+
+
+def _polynomial(roots: list[int], size: int) -> list[Fraction]:
+    """Coefficients, lowest first, of the monic polynomial with these roots, padded to `size`."""
+    result = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *result]
+        result = [high - root * low for high, low in zip(shifted, [*result, Fraction(0)], strict=True)]
+    return result + [Fraction(0)] * (size - len(result))
+
+
+@dataclass(frozen=True)
+class MergeError:
+    """Bounds for one patch: of the bucket inputs [C~, Q] and of the coefficients [C~, C]."""
+
+    inputs: Float64
+    coefficients: Float64
+
+
+def merge_error(x: Float64, merged: Merged, how: str) -> MergeError:
+    """Bound the error of steps 1 and 2 for the windows x [C, Q] of one patch."""
+    shared = (merged.averaging > 0).sum(axis=1)  # channels that were averaged; of one, the window is taken as it is
+    inputs = np.where(shared > 1, [gamma(n + 1) for n in shared], 0.0)[:, None] * (merged.averaging @ np.abs(x))
+    errors = np.zeros_like(merged.coefficients)
+    if how == "scaled":
+        for bucket in np.flatnonzero(shared > 1):
+            members = np.flatnonzero(merged.members[bucket])
+            a = merged.coefficients[bucket, members]
+            errors[bucket, members] = coefficient_error(x[members], merged.inputs[bucket], inputs[bucket], a)
+    return MergeError(inputs, errors)
+
+
+def coefficient_error(x: Float64, u: Float64, u_error: Float64, a: Float64) -> Float64:
+    """Bound the error of a_i = <x_i,u> / <u,u> for windows x [n, Q]; infinite where <u,u> may be all error."""
+    length = x.shape[1]
+    u_size = np.abs(u) + u_error
+    top = np.abs(x) @ u_error + gamma(length) * (np.abs(x) @ u_size)
+    bottom = 2 * np.abs(u) @ u_error + u_error @ u_error + gamma(length) * (u_size @ u_size)
+    energy = u @ u
+    if energy == 0 and bottom == 0:
+        return np.zeros(len(x))
+    if energy <= bottom:
+        return np.full(len(x), np.inf)
+    inherited = (top + np.abs(a) * bottom) / (energy - bottom)
+    return inherited + gamma(2) * (np.abs(a) + inherited)
+
+
+def tolerance(problem: Problem, result: HasteResult) -> Float64:
+    """Elementwise bound [N,M,H',W'] of |float32 implementation - reference|; infinite where the case proves nothing."""
+    case, geometry = problem.case, problem.case.geometry
+    patches = problem.windows().astype(np.float64).reshape(-1, case.channels, int(np.prod(geometry.window)))
+    how = case.merge_how
+    pixels = [_patch_error(x, merged, problem, how) for x, merged in zip(patches, result.merged, strict=True)]
+    shape = (case.batch, case.patches, case.outputs, case.patch**2)
+    error = assemble(np.array(pixels, np.float64).reshape(shape), geometry)
+    addends = np.abs(problem.bias.astype(np.float64))[:, None, None]
+    if problem.residual is not None:
+        addends = addends + np.abs(problem.residual)
+    error = error + gamma(3) * (np.abs(result.before_activation) + error + addends)
+    return _through_activation(error, result, case.activation)
+
+
+def _patch_error(x: Float64, merged: Merged, problem: Problem, how: str) -> Float64:
+    """Bound the error of a patch's output pixels [M, p*p], before bias, residual and activation."""
+    case = problem.case
+    outputs, channels, k_h, k_w = problem.weights.shape
+    from_merge = merge_error(x, merged, how)
+    if not np.isfinite(from_merge.coefficients).all():
+        return np.full((outputs, case.patch**2), np.inf)
+    by_channel = problem.weights.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
+    shape = (-1, outputs, k_h * k_w)
+    filters = np.abs(merged.coefficients @ by_channel).reshape(shape)
+    filter_error = (from_merge.coefficients @ np.abs(by_channel)).reshape(shape)
+    sizes = ((np.abs(merged.coefficients) + from_merge.coefficients) @ np.abs(by_channel)).reshape(shape)
+    inputs = np.abs(merged.inputs)
+    unfolded, unfolded_error = (taps(each, case.kernel, case.patch) for each in (inputs, from_merge.inputs))
+    inherited = _sum_products(filters, unfolded_error) + _sum_products(filter_error, unfolded + unfolded_error)
+    magnitude = _sum_products(sizes, unfolded + unfolded_error)
+    buckets, members = len(filters), int(merged.members.sum(axis=1).max(initial=1))
+    roundings = members + 1 + buckets * k_h * k_w
+    if case.kernel == (3, 3) and case.patch == 3:
+        matrices = winograd()
+        # Along y the sum over three taps becomes one product per point; along x it stays a sum.
+        roundings += matrices.roundings
+        magnitude = np.maximum(magnitude, _winograd_magnitude(sizes, inputs + from_merge.inputs, matrices))
+    error: Float64 = inherited + gamma(roundings) * magnitude + roundings * TINY
+    return error
+
+
+def _sum_products(filters: Float64, unfolded: Float64) -> Float64:
+    """Sum over buckets and taps: [C~, M, k] and [C~, k, p*p] to [M, p*p]."""
+    total: Float64 = np.tensordot(filters, unfolded, axes=([0, 2], [0, 1]))
+    return total
+
+
+def _winograd_magnitude(filters: Float64, inputs: Float64, matrices: Winograd) -> Float64:
+    """|A^T| [(|G| |g|) * (|B^T| |d|)] along y, summed over buckets and over the taps along x: [M, 9]."""
+    buckets, outputs = filters.shape[:2]
+    g = np.abs(matrices.kernel) @ filters.reshape(buckets, outputs, 3, 3)  # [C~, M, point, tap]
+    d = np.abs(matrices.data) @ inputs.reshape(buckets, 5, 5)
+    columns = np.lib.stride_tricks.sliding_window_view(d, 3, axis=2)  # [C~, point, pixel, tap]
+    points = range(len(matrices.data))
+    products = [np.tensordot(g[:, :, j], columns[:, j], axes=([0, 2], [0, 2])) for j in points]
+    rows = np.tensordot(np.abs(matrices.output), np.array(products), axes=1)  # [row, M, column]
+    total: Float64 = rows.transpose(1, 0, 2).reshape(outputs, 9)
+    return total
+
+
+def _through_activation(error: Float64, result: HasteResult, activation: str) -> Float64:
+    """Carry an error through an activation: its largest slope, and its own roundings on top."""
+    params = ACTIVATIONS[activation]
+    value = np.abs(result.y)
+    slope = {"LeakyRelu": max(1.0, *np.abs(params)) if params else 1.0, "HardSwish": 1.5, "Silu": 1.1, "Sigmoid": 0.25}
+    own = {
+        "LeakyRelu": 1,
+        "HardSwish": 4,
+        "Sigmoid": EXP_ULPS + 2,
+        "Silu": EXP_ULPS + 3,
+    }
+    carried = error * slope.get(activation, 1.0)
+    # One rounding more than the activation's own: the store to float32.
+    return carried + gamma(own.get(activation, 0) + 1) * (value + carried) + TINY
+
+
+def tau_is_trusted(problem: Problem, result: HasteResult) -> bool:
+    """Whether every decision that tau makes is clearer than the rounding of a float32 implementation."""
+    case = problem.case
+    if case.merge_how != "scaled" or not case.tau > 0:
+        return True
+    patches = problem.windows().astype(np.float64).reshape(-1, case.channels, int(np.prod(case.geometry.window)))
+    labels = result.codes.reshape(-1, case.channels)
+    return all(_patch_is_trusted(x, group(codes), case.tau) for x, codes in zip(patches, labels, strict=True))
+
+
+def _patch_is_trusted(x: Float64, buckets: np.ndarray[tuple[int], np.dtype[np.int64]], tau: float) -> bool:
+    limit = float(np.float32(tau)) * (x * x).sum() / len(x)
+    length = x.shape[1]
+    for bucket in range(int(buckets.max(initial=-1)) + 1):
+        members = x[buckets == bucket]
+        if len(members) < 2:
+            continue
+        u = members.mean(axis=0)
+        a = coefficients(members, u)
+        u_error = gamma(len(members) + 1) * np.abs(members).mean(axis=0)
+        a_error = coefficient_error(members, u, u_error, a)
+        energy = (members**2).sum(axis=1)
+        residual = ((members - a[:, None] * u) ** 2).sum(axis=1)
+        # As ||x||^2 - a <x,u> or as a sum of squares of differences: both are within the sum of these.
+        shift = a_error[:, None] * np.abs(u) + np.abs(a)[:, None] * u_error + gamma(3) * np.abs(members)
+        product = np.abs(members @ u) * a_error + np.abs(a) * (np.abs(members) @ (u_error + gamma(length) * np.abs(u)))
+        error = (2 * np.abs(members) * shift + shift**2).sum(axis=1) + product + gamma(length + 3) * 2 * energy
+        error += gamma(length + len(x) + 3) * limit
+        if not (np.abs(residual - limit) >= error).all():
+            return False
+    return True

@@ -1,0 +1,52 @@
+"""Hypothesis profiles, and what a test needs from the op library.
+
+By default examples are the same in every run, so that a red test is about the change at hand. HASTE_THOROUGH=1 draws
+many times more, anew in every run. Without the library, tests that need it are skipped, except under CI=true.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.operator import native
+from tests.operator.native import ParallelFor
+from tests.operator.threads import THOROUGH, python_threads, serial_backwards
+
+CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large)
+
+settings.register_profile("moderate", deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+settings.register_profile("thorough", deadline=None, print_blob=True, suppress_health_check=CHECKS)
+settings.load_profile("thorough" if THOROUGH else "moderate")
+
+
+@pytest.fixture(scope="session")
+def library() -> None:
+    """Require the built op library."""
+    if native.find_library() is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("libhaste_ops.so is not built, and CI must test it")
+        pytest.skip("libhaste_ops.so is not built (make native)")
+
+
+@pytest.fixture(params=native.available_isas() if native.find_library() else ("generic",))
+def isa(library: None, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every instruction set that this processor has, one after the other."""
+    name: str = request.param
+    with native.selected_isa(name):
+        yield name
+
+
+@pytest.fixture(params=("serial", "backwards", "two threads", "three threads"))
+def parallel(request: pytest.FixtureRequest) -> ParallelFor | None:
+    """Ways to run the tasks of a kernel."""
+    ways: dict[str, ParallelFor | None] = {
+        "serial": None,
+        "backwards": serial_backwards,
+        "two threads": python_threads(2),
+        "three threads": python_threads(3),
+    }
+    return ways[request.param]

