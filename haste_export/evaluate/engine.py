@@ -17,7 +17,7 @@ from haste_export.contract import STATS_LENGTH, STATS_PREFIX
 from haste_export.errors import MissingDependencyError
 from haste_export.evaluate.dataset import Dataset
 from haste_export.evaluate.metrics import Quality, QualityMeter
-from haste_export.evaluate.stats import with_statistics
+from haste_export.instrument import instrument
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int], None]
@@ -80,7 +80,7 @@ class Judge:
         Raises:
             runtime_ops.LibraryNotFoundError: the op library is not there.
         """
-        model = with_statistics(compressed)
+        model = instrument(compressed)
         return runtime_ops.Session(model.SerializeToString(), options=session_options(self.threads))
 
     def judge(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 
 import runtime_ops
+from haste_export.contract import STATS_LENGTH, STATS_PREFIX
 from haste_export.evaluate import steer
 from haste_export.evaluate.dataset import Dataset
 from haste_export.evaluate.engine import Judge, Outcome, session_options
@@ -58,24 +59,30 @@ def layer_effects(
 ) -> list[LayerEffect]:
     """Both views of every layer at the same L and τ, in the model's order. `progress` is called after each layer."""
     steered = SteeredModel(judge, compressed)
-    errors = local_errors(compressed, judge.dataset, dict.fromkeys(steered.layers, setting), judge.threads)
+    local = LocalEffects(compressed, judge.threads).measure(judge.dataset, dict.fromkeys(steered.layers, setting))
     effects = []
     for name in steered.layers:
-        effects.append(LayerEffect(name, steered.judge({name: setting}), errors[name]))
+        effects.append(LayerEffect(name, steered.judge({name: setting}), local[name].error))
         if progress is not None:
             progress()
     return effects
 
 
-def local_errors(
-    compressed: onnx.ModelProto, dataset: Dataset, settings: Mapping[str, LayerSetting], threads: int = 0
-) -> dict[str, float]:
-    """Relative error of every layer's own output with each layer's input reset to stock's: one pass for all layers."""
-    return LocalErrors(compressed, threads).measure(dataset, settings)
+@dataclass(frozen=True)
+class LocalEffect:
+    """What a layer does to its own output when its input is stock's.
+
+    Attributes:
+        error: ‖y − y_stock‖ / ‖y_stock‖; 0 where the layer's output is all zero.
+        stats: the operator's statistics [8], summed over all samples.
+    """
+
+    error: float
+    stats: npt.NDArray[np.float64]
 
 
-class LocalErrors:
-    """Measures `local_errors` for any number of settings."""
+class LocalEffects:
+    """Measures every layer with its input reset to stock's: one pass over the data for all layers."""
 
     def __init__(self, compressed: onnx.ModelProto, threads: int = 0) -> None:
         """Open the `steer.with_stock_inputs` copy of a compressed model."""
@@ -84,16 +91,21 @@ class LocalErrors:
         self._inputs = frozenset(node.name for node in self._session.inference.get_overridable_initializers())
         self._layers = [node.name for node in haste_convs(compressed)]
 
-    def measure(self, dataset: Dataset, settings: Mapping[str, LayerSetting]) -> dict[str, float]:
-        """Layer name -> ‖y − y_stock‖ / ‖y_stock‖; 0 where the layer's output is all zero."""
-        wanted = [f"haste_{kind}/{name}" for kind in ("error", "energy") for name in self._layers]
-        totals = np.zeros(len(wanted))
+    def measure(self, dataset: Dataset, settings: Mapping[str, LayerSetting]) -> dict[str, LocalEffect]:
+        """Layer name -> effect at the given settings; layers that are not named run dense."""
+        sums = [f"haste_{kind}/{name}" for kind in ("error", "energy") for name in self._layers]
+        wanted = [*sums, *(STATS_PREFIX + name for name in self._layers)]
+        totals = np.zeros(len(sums))
+        stats = np.zeros((len(self._layers), STATS_LENGTH))
         steering = steer.feeds(settings, self._inputs)
         for batch in dataset.batches():
-            totals += np.array(self._session.run({**batch.feeds, **steering}, wanted), np.float64)
+            values = self._session.run({**batch.feeds, **steering}, wanted)
+            totals += np.array(values[: len(sums)], np.float64)
+            stats += np.array(values[len(sums) :], np.float64)
         error, energy = totals.reshape(2, -1)
-        ratios = np.divide(error, energy, out=np.zeros_like(error), where=energy > 0)
-        return dict(zip(self._layers, np.sqrt(ratios).tolist(), strict=True))
+        ratios = np.sqrt(np.divide(error, energy, out=np.zeros_like(error), where=energy > 0))
+        rows = zip(self._layers, ratios.tolist(), stats, strict=True)
+        return {name: LocalEffect(ratio, row) for name, ratio, row in rows}
 
 
 def sort_by_harm(effects: Sequence[LayerEffect]) -> list[LayerEffect]:

@@ -1,4 +1,4 @@
-"""Statistics of compressed layers as further outputs of a model, and what they say about cost."""
+"""What the statistics of a compressed model's layers say about its cost."""
 
 from __future__ import annotations
 
@@ -27,25 +27,6 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """Attribute values by name; strings as str."""
     values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
-
-
-def with_statistics(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose further outputs `haste_stats/LAYER` [8] are the statistics of its HasteConv nodes."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for function in copy.functions:
-        if function.domain == contract.DOMAIN and function.name == contract.CONV and len(function.output) < 2:
-            zeros = numpy_helper.from_array(np.zeros(contract.STATS_LENGTH, np.float32), "zeros")
-            function.node.append(helper.make_node("Constant", [], ["stats"], "stats", value=zeros))
-            function.output.append("stats")
-    known = {output.name for output in copy.graph.output}
-    for node in haste_convs(copy):
-        if len(node.output) < 2:
-            node.output.append(contract.STATS_PREFIX + node.name)
-        if node.output[1] not in known:
-            shape = [contract.STATS_LENGTH]
-            copy.graph.output.append(helper.make_tensor_value_info(node.output[1], TensorProto.FLOAT, shape))
-    return copy
 
 
 @dataclass(frozen=True)

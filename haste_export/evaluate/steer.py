@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from haste_export import contract
 from haste_export.evaluate.stats import haste_convs
+from haste_export.instrument import instrument
 from haste_export.plan import LayerSetting
 
 PREFIX = "haste_layer/"
@@ -48,10 +49,11 @@ def feeds(settings: Mapping[str, LayerSetting], inputs: frozenset[str]) -> dict[
 def with_stock_inputs(compressed: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that measures each layer's own error: every HasteConv runs twice on the same, exact input.
 
-    The one whose output goes on is dense, so all inputs are stock's. Its twin is steered as in `per_layer`. Two further
-    outputs per layer are sums over the batch: `haste_error/NAME` of (twin − exact)², `haste_energy/NAME` of exact².
+    The one whose output goes on is dense, so all inputs are stock's. Its twin is steered as in `per_layer`, and the
+    outputs `haste_stats/NAME` are the twin's. Two further outputs per layer are sums over the batch: `haste_error/NAME`
+    of (twin − exact)², `haste_energy/NAME` of exact².
     """
-    model = per_layer(compressed)
+    model = per_layer(instrument(compressed))
     graph = model.graph
     dense = "haste_layer/dense"
     graph.initializer.append(helper.make_tensor(dense, TensorProto.INT64, [], [0]))
@@ -64,8 +66,9 @@ def with_stock_inputs(compressed: onnx.ModelProto) -> onnx.ModelProto:
         twin = graph.node.add()
         twin.CopyFrom(node)
         twin.name = f"{node.name}/twin"
-        twin.output[:] = [f"{PREFIX}{node.name}/twin"]
+        twin.output[0] = f"{PREFIX}{node.name}/twin"
         exact = graph.node[-2]
+        exact.output[1] = f"{PREFIX}{node.name}/dense_statistics"
         exact.input[contract.L] = dense
         graph.node.extend(_squares(node.name, exact.output[0], twin.output[0]))
         for kind in ("error", "energy"):

@@ -1,0 +1,269 @@
+"""`haste tune`: every layer's compression under an accuracy budget, as a plan and as levels of one model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import onnx
+from rich.box import SIMPLE
+from rich.table import Table
+
+from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
+from haste_export.cli.bench import numbers
+from haste_export.cli.eval import decimals
+from haste_export.cli.progress import progress_bar
+from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
+from haste_export.compiler import compress
+from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
+from haste_export.evaluate.engine import Judge
+from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
+from haste_export.evaluate.sweep import Point, sweep_compressed
+from haste_export.options import Options
+from haste_export.plan import LayerSetting
+from haste_export.plan_file import OPTIONS, PlanFile
+from haste_export.tune import allocate
+from haste_export.tune.data_free import local_effects, synthetic_dataset
+from haste_export.tune.levels import Level, choose_levels, make_plan
+from haste_export.tune.objective import Objective
+from haste_export.tune.study import Search
+
+HELP = """Choose the compression of every layer of MODEL, and write it to a plan file.
+
+With --data: searches per-layer L (and tau, with several values of --tau) for the cheapest settings whose accuracy drops
+by at most --max-drop. A search that was stopped goes on where it was. Judge the result on other data: --confirm.
+
+With --data-free: allocates L by what the layers do to synthetic images, for given FLOPs reductions. It knows nothing
+about accuracy: judge the result with `haste eval` before use.
+
+\b
+Examples:
+  haste tune model.onnx --data tune.npz --max-drop 0.01 --confirm test.npz --export model.haste.onnx
+  haste tune model.onnx --data tune.npz --max-drop 0.005 --objective time --tau 0,0.02,0.05,0.1
+  haste tune model.onnx --data-free --reductions 0.2,0.3,0.4
+  haste-export model.onnx --plan model.plan.toml
+"""
+
+_ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all layers an input for tau
+
+
+@click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", metavar="DATA", help="What to tune on, as for `haste eval`.")
+@click.option("--data-free", is_flag=True, help="Tune on nothing but the model.")
+@click.option("--max-drop", type=float, default=0.01, show_default=True, help="Loss allowed; 0.01 is a point.")
+@click.option("--objective", type=click.Choice(["flops", "time"]), default="flops", show_default=True, help="To save.")
+@click.option("--reductions", callback=decimals, default="0.2,0.3,0.4", show_default=True, help="Data-free: to save.")
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="In all, earlier ones too.")
+@click.option("--levels", type=click.IntRange(1), default=3, show_default=True, help="Levels to choose.")
+@click.option("--hyperplanes", callback=numbers(1), default="6,7,8,9,10,12,14,17,20,24", show_default=True)
+@click.option("--tau", "taus", callback=decimals, default="0", show_default=True, help="Values to try; 0 is none.")
+@click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
+@click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
+@click.option("--patch", type=int, default=Options.patch, show_default=True, help="A patch is p x p output pixels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the hyperplanes and the search.")
+@click.option("--skip-first", type=int, default=Options.skip_first, show_default=True, help="Convolutions left alone.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples per run.")
+@click.option("--limit", type=click.IntRange(1), help="Tune on the first samples only.")
+@click.option("--mean", callback=decimals, help="Subtracted from images in 0..1, one number or one per channel.")
+@click.option("--std", callback=decimals, help="Images are then divided by this.")
+@click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input, data-free.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Intra-op threads; 0 leaves it to ONNX Runtime.")
+@click.option("--storage", type=click.Path(path_type=Path), help="Journal of the search. [default: MODEL.tune.journal]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan file. [default: MODEL.plan.toml]")
+@click.option("--export", "export_to", type=click.Path(path_type=Path), help="Also write the model with these levels.")
+@click.option("--confirm", metavar="DATA", help="Judge the levels on this data, which the search does not see.")
+@json_option
+def command(
+    model: Path,
+    data: str | None,
+    data_free: bool,
+    max_drop: float,
+    objective: str,
+    reductions: tuple[float, ...],
+    trials: int,
+    levels: int,
+    hyperplanes: list[int],
+    taus: tuple[float, ...],
+    batch: int,
+    limit: int | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    input_shape: tuple[str, ...],
+    threads: int,
+    storage: Path | None,
+    output: Path | None,
+    export_to: Path | None,
+    confirm: str | None,
+    json_file: str | None,
+    **chosen: Any,
+) -> None:
+    """Tune a model."""
+    if (data is None) != data_free:
+        raise click.UsageError("give --data or --data-free, and not both")
+    proto = load_whole(model)
+    if is_compressed(proto):
+        raise DataError(f"{model} is compressed already; tune the original")
+    top = max(hyperplanes)
+    options = Options(max_hyperplanes=top, hyperplanes=top, tau=_ERROR_BOUND_TO_ATTACH if any(taus) else 0.0, **chosen)
+    preprocessing = Preprocessing(mean, std)
+    document: dict[str, Any] = {"model": str(model)}
+    if data is None:
+        plan_file = _tune_data_free(proto, options, hyperplanes, reductions, input_shape, threads, document)
+    else:
+        dataset = load_dataset(data, proto, batch, preprocessing)
+        dataset = dataset.take(limit) if limit is not None else dataset
+        journal = storage or model.with_name(f"{model.name}.tune.journal")
+        space = (hyperplanes, taus)
+        plan_file = _tune(
+            proto, options, dataset, objective, trials, levels, max_drop, space, journal, threads, document
+        )
+    target = output or model.with_suffix(".plan.toml")
+    plan_file.write(target)
+    document["plan"] = str(target)
+    console = make_console()
+    quiet = json_file == "-"
+    if not quiet:
+        console.print(f"Plan: {target}. Next: haste-export {model} --plan {target}", highlight=False)
+    if export_to is not None:
+        compress(model, export_to, plan=plan_file.plan, **plan_file.options)
+    if confirm is not None:
+        points = _confirm(proto, plan_file, load_dataset(confirm, proto, batch, preprocessing), threads)
+        document["confirmed"] = [point.to_json() for point in points]
+        if not quiet:
+            _print_confirmed(points, confirm)
+    write_json(document, json_file)
+
+
+def _tune(
+    proto: onnx.ModelProto,
+    options: Options,
+    dataset: Dataset,
+    cost: str,
+    trials: int,
+    count: int,
+    max_drop: float,
+    space: tuple[Sequence[int], Sequence[float]],
+    journal: Path,
+    threads: int,
+    document: dict[str, Any],
+) -> PlanFile:
+    hyperplanes, taus = space
+    compressed = compressed_with(proto, options)
+    judge = Judge(proto, dataset, threads)
+    measured = Objective(judge, compressed, "time" if cost == "time" else "flops")
+    identity = _identity(proto, dataset, options, cost)
+    search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
+    if not search.done:
+        settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
+        with progress_bar("one layer at a time", len(settings) * len(measured.layers)) as advance:
+            names = list(measured.layers)
+            effects = allocate.measure_effects(names, settings, measured.saved, lambda: advance(1))
+        search.suggest_first(allocate.hull(effects, max(trials // 3, 4)))
+    with progress_bar("search", max(trials - search.done, 0)) as advance:
+        search.run(trials, measured.measure, lambda _: advance(1))
+    found = choose_levels(search.results(), max_drop, count)
+    if not found:
+        raise GateError(
+            f"nothing that was tried costs less and loses at most {max_drop:.2%} (with one standard error for chance): "
+            "allow more, try larger L, or more trials or data"
+        )
+    document["levels"] = [asdict(level.result) for level in found]
+    _print_levels(found, cost, judge.stock_quality.score is not None)
+    comments = [
+        "Made by haste tune. Edit as you like; haste-export --plan reads it.",
+        f"Tuned on {dataset.name}, {judge.stock_quality.samples} samples, budget {max_drop:.2%}, objective {cost}.",
+        *(f"level {place}: {_sentence(level)}" for place, level in enumerate(found, 1)),
+    ]
+    return PlanFile(make_plan([level.settings for level in found]), _stored(options), comments)
+
+
+def _tune_data_free(
+    proto: onnx.ModelProto,
+    options: Options,
+    hyperplanes: Sequence[int],
+    reductions: Sequence[float],
+    input_shape: Sequence[str],
+    threads: int,
+    document: dict[str, Any],
+) -> PlanFile:
+    try:
+        dataset = synthetic_dataset(proto, parse_shapes(input_shape, model_inputs(proto)))
+    except InputValueError as error:
+        raise DataError(str(error)) from error
+    compressed = compressed_with(proto, replace(options, tau=0.0))
+    settings = [LayerSetting(value) for value in sorted(set(hyperplanes))]
+    with progress_bar("synthetic images", len(settings)) as advance:
+        effects = local_effects(compressed, dataset, settings, threads, lambda: advance(1))
+    chosen = [allocate.reach(effects, reduction) for reduction in sorted(reductions)]
+    reached = [allocate.saved(effects, choice) for choice in chosen]
+    document["levels"] = [{"flops_reduction": value} for value in reached]
+    comments = [
+        "Made by haste tune --data-free, from the model and synthetic images alone.",
+        "What it costs in accuracy is unknown: judge it with haste eval on real data before use.",
+        *(f"level {place}: about {value:.1%} of the FLOPs saved" for place, value in enumerate(reached, 1)),
+    ]
+    console = make_console()
+    for place, value in enumerate(reached, 1):
+        console.print(f"level {place}: about {value:.1%} of the FLOPs saved on synthetic images", highlight=False)
+    console.print("Accuracy is unknown: judge the plan with `haste eval` on real data.")
+    return PlanFile(make_plan(chosen), _stored(replace(options, tau=0.0)), comments)
+
+
+def _identity(proto: onnx.ModelProto, dataset: Dataset, options: Options, cost: str) -> str:
+    """What makes trials comparable: the same model, data, hyperplanes and cost."""
+    digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
+    for batch in dataset.batches():
+        for values in batch.feeds.values():
+            digest.update(values.tobytes())
+    return json.dumps([digest.hexdigest(), _stored(options), cost])
+
+
+def _stored(options: Options) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in OPTIONS}
+
+
+def _sentence(level: Level) -> str:
+    result = level.result
+    return (
+        f"drop {result.drop:.2%} ± {result.drop_error * 100:.2f}, agreement {1 - result.disagreement:.2%}, "
+        f"FLOPs saved {result.flops_reduction:.1%}, cost {result.cost:.3f} of stock"
+    )
+
+
+def _print_levels(levels: Sequence[Level], cost: str, labelled: bool) -> None:
+    table = Table(box=SIMPLE)
+    heads = ("level", "drop" if labelled else "disagreement", "agreement", "FLOPs saved", f"{cost}, of stock")
+    for head in heads:
+        table.add_column(head, justify="right")
+    for place, level in enumerate(levels, 1):
+        result = level.result
+        drop = f"{result.drop:.2%} ± {result.drop_error * 100:.2f}"
+        agreement = f"{1 - result.disagreement:.2%}"
+        table.add_row(str(place), drop, agreement, f"{result.flops_reduction:.1%}", f"{result.cost:.3f}")
+    make_console().print(table)
+
+
+def _confirm(proto: onnx.ModelProto, plan_file: PlanFile, dataset: Dataset, threads: int) -> list[Point]:
+    compressed = compressed_with(proto, Options(plan=plan_file.plan, **plan_file.options))
+    judge = Judge(proto, dataset, threads)
+    settings = range(len(plan_file.plan.levels) + 1)
+    with progress_bar("confirm", len(settings) * judge.stock_quality.samples) as advance:
+        return list(sweep_compressed(judge, compressed, settings, progress=advance))
+
+
+def _print_confirmed(points: Sequence[Point], data: str) -> None:
+    table = Table(box=SIMPLE, title=f"On {data}, which the search did not see (level 0 is dense)", title_justify="left")
+    for head in ("level", "score", "agreement", "error", "FLOPs saved", "x stock"):
+        table.add_column(head, justify="right")
+    for point in points:
+        score = "-" if point.score is None else f"{point.score:.2%}"
+        faster = f"{point.stock_milliseconds / point.milliseconds:.2f}"
+        saved = f"{point.flops_reduction:.1%}"
+        table.add_row(str(point.setting), score, f"{point.agreement:.2%}", f"{point.error:.3f}", saved, faster)
+    make_console().print(table)

@@ -1,0 +1,77 @@
+"""One trial of the tuner: per-layer settings in, cost and loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+
+from haste_export.evaluate.engine import Judge, Outcome
+from haste_export.evaluate.layers import SteeredModel
+from haste_export.evaluate.stats import Layer, model_layers, total_cost
+from haste_export.flops import LayerCost, model_cost, plain_layer
+from haste_export.plan import LayerSetting
+
+CostName = Literal["flops", "time"]
+Settings = Mapping[str, LayerSetting]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one choice of settings costs and loses.
+
+    Attributes:
+        cost: relative to stock: convolutions' FLOPs, or milliseconds.
+        disagreement: share of samples on which the two models differ; the score's drop can not exceed it.
+        drop: stock's score minus ours (without labels: the disagreement).
+        drop_error: its standard error.
+        error: relative error of the outputs.
+        flops_reduction: share of the convolutions' FLOPs that is saved.
+    """
+
+    cost: float
+    disagreement: float
+    drop: float
+    drop_error: float
+    error: float
+    flops_reduction: float
+
+    @property
+    def safe_drop(self) -> float:
+        """The drop plus its standard error: what is held against the budget, since the best of many trials was lucky."""
+        return self.drop + self.drop_error
+
+
+class Objective:
+    """Measures settings of one compressed model on one data set."""
+
+    def __init__(self, judge: Judge, compressed: onnx.ModelProto, cost: CostName) -> None:
+        """Open the model; `compressed` must have been made with a τ when τ is to be tuned."""
+        self._steered = SteeredModel(judge, compressed)
+        self._all = model_layers(compressed, next(judge.dataset.batches()).feeds)
+        self._cost = cost
+        steered = set(self._steered.layers)
+        self.layers: dict[str, Layer] = {layer.name: layer for layer in self._all if layer.name in steered}
+        self.regular = model_cost(plain_layer(layer.shape) for layer in self._all).regular
+
+    def measure(self, settings: Settings) -> Result:
+        """One pass over the data set; layers that are not named are dense."""
+        outcome = self._steered.judge(settings)
+        quality = outcome.quality
+        reduction = self.whole_cost(settings, outcome).reduction
+        relative_time = outcome.milliseconds / outcome.stock_milliseconds
+        cost = relative_time if self._cost == "time" else 1 - reduction
+        return Result(cost, 1 - quality.agreement, quality.drop, quality.drop_error, quality.error, reduction)
+
+    def whole_cost(self, settings: Settings, outcome: Outcome) -> LayerCost:
+        """FLOPs of all convolutions."""
+        counts = {name: setting.hyperplanes for name, setting in settings.items()}
+        return total_cost(self._all, counts, outcome.stats)
+
+    def saved(self, name: str, setting: LayerSetting) -> tuple[float, float]:
+        """With only this layer compressed: (relative error of the output, share of the model's FLOPs saved)."""
+        outcome = self._steered.judge({name: setting})
+        cost = self.layers[name].cost(setting.hyperplanes, outcome.stats.get(name))
+        return outcome.quality.error, (cost.regular - cost.haste) / self.regular
