@@ -15,6 +15,7 @@ namespace haste::runner::ort {
 HASTE_CHECK_SLOT(error_code, GetErrorCode);
 HASTE_CHECK_SLOT(error_message, GetErrorMessage);
 HASTE_CHECK_SLOT(create_env, CreateEnv);
+HASTE_CHECK_SLOT(disable_telemetry, DisableTelemetryEvents);
 HASTE_CHECK_SLOT(create_session, CreateSession);
 HASTE_CHECK_SLOT(run, Run);
 HASTE_CHECK_SLOT(create_options, CreateSessionOptions);

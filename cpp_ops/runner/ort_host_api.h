@@ -53,6 +53,7 @@ struct Api {
       : error_code{t},
         error_message{t},
         create_env{t},
+        disable_telemetry{t},
         create_session{t},
         run{t},
         create_options{t},
@@ -93,6 +94,7 @@ struct Api {
   Slot<1, int(const Status*)> error_code;
   Slot<2, const char*(const Status*)> error_message;
   Slot<3, Status*(int log_level, const char* id, Env** out)> create_env;
+  Slot<6, Status*(const Env*)> disable_telemetry;
   Slot<7, Status*(const Env*, const char* path, const SessionOptions*, Session** out)> create_session;
   Slot<9, Status*(Session*, const RunOptions*, const char* const* input_names, const Value* const* inputs,
                   std::size_t input_count, const char* const* output_names, std::size_t output_count, Value** outputs)>

@@ -54,6 +54,8 @@ Session::Session(const OnnxRuntime& runtime, const DynamicLibrary& library, cons
   if (access(options.model.c_str(), R_OK) != 0) throw Error(kUsage, options.model + ": cannot be read");
   check(api_.default_allocator(&allocator_), kEnvironment, "allocator");
   check(api_.create_env(ort::kLogError, "haste-run", &env_), kEnvironment, "environment");
+  // A measurement must not depend on when the runtime decides to report home; nor should a device do that unasked.
+  check(api_.disable_telemetry(env_), kEnvironment, "telemetry");
   check(api_.cpu_memory_info(ort::kArenaAllocator, ort::kDefaultMemory, &memory_), kEnvironment, "memory info");
 
   ort::SessionOptions* session_options = nullptr;
