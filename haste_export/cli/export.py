@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,16 @@ def command(
     # Imported here, so that --help answers at once.
     from haste_export.compiler import compress_with_report
     from haste_export.plan import Plan
+    from haste_export.plan_file import PlanFile, read_plan
 
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
-    plan = Plan.from_json(plan_file) if plan_file is not None else Plan()
+    stored = read_plan(plan_file) if plan_file is not None else PlanFile(Plan())
+    options.update(_not_on_the_command_line(stored.options))
     shapes = _shapes(input_shapes)
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
     target, report = compress_with_report(
-        model, output, external_data=external_data, input_shapes=shapes, plan=plan, **options
+        model, output, external_data=external_data, input_shapes=shapes, plan=stored.plan, **options
     )
     if check_runs or check_input is not None:
         _check(report, model, target, check_runs, check_input, shapes)
@@ -130,6 +133,13 @@ def command(
             f"dense mode differs from the original by {report.check['dense_error']:.2e}, "
             f"more than {report.check['tolerance']:.0e}"
         )
+
+
+def _not_on_the_command_line(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of a plan file that the user did not give, who has the last word."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    return {name: value for name, value in options.items() if context.get_parameter_source(name) is not given}
 
 
 def _check(
