@@ -56,7 +56,8 @@ TensorView view_of(int64_t channels, int64_t height, int64_t width, haste_layout
   return {channels, height, width, layout == HASTE_BLOCKED};
 }
 
-void check_blocked(int64_t channels, haste_layout a, haste_layout b) {
+void check_layouts(int64_t channels, haste_layout a, haste_layout b) {
+  for (const haste_layout layout : {a, b}) require(layout == HASTE_NCHW || layout == HASTE_BLOCKED, "unknown layout");
   require((a == HASTE_NCHW && b == HASTE_NCHW) || channels % HASTE_BLOCK == 0,
           "the blocked layout needs a multiple of 16 channels");
 }
@@ -69,9 +70,10 @@ using namespace haste::cuda;
 haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_type type, const void* weights,
                                     const float* bias, const int8_t* hyperplanes, haste_cuda_conv** conv) {
   return guarded([&] {
-    require(params && weights && bias && hyperplanes && conv, "no argument of haste_cuda_conv_create may be NULL");
+    require(params && conv, "params and conv must be given");
+    check_params(*params);  // before the pointers: an empty tensor has no data, and its shape says more
+    require(weights && bias && hyperplanes, "weights, bias and hyperplanes must be given");
     require(type == HASTE_CUDA_FLOAT32 || type == HASTE_CUDA_FLOAT16, "the type is float32 or float16");
-    check_params(*params);
     const size_t element = type == HASTE_CUDA_FLOAT16 ? 2 : 4;
     const LayerPlan layer = plan_layer(*params, element, backend::limits());
     const auto count = static_cast<size_t>(weight_count(layer, params->weight_layout));
@@ -135,7 +137,7 @@ haste_status haste_cuda_pool_run(const haste_pool_params* params, haste_cuda_typ
                                  int64_t channels, int64_t height, int64_t width, void* y, void* stream) {
   return guarded([&] {
     require(params, "params may not be NULL");
-    check_blocked(channels, params->x_layout, params->y_layout);
+    check_layouts(channels, params->x_layout, params->y_layout);
     int64_t out_height = 0, out_width = 0;
     if (haste_pool_output_size(params, height, width, &out_height, &out_width) != HASTE_OK) {
       fail(HASTE_INVALID_ARGUMENT, haste_error_message());
@@ -152,7 +154,7 @@ haste_status haste_cuda_pool_run(const haste_pool_params* params, haste_cuda_typ
 haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, haste_layout x_layout, void* y, haste_layout y_layout,
                                 int64_t batch, int64_t channels, int64_t height, int64_t width, void* stream) {
   return guarded([&] {
-    check_blocked(channels, x_layout, y_layout);
+    check_layouts(channels, x_layout, y_layout);
     const ReorderArgs args{view_of(channels, height, width, x_layout), view_of(channels, height, width, y_layout), batch,
                            x, y};
     const int64_t elements = batch * args.y_view.image();

@@ -28,6 +28,9 @@ class DeviceScope {
 
 void* allocate(size_t bytes);
 void release(void* memory);
+// Ordered with the work on a stream, without waiting for it. Memory from here may also go to release().
+void* allocate_on(void* stream, size_t bytes);
+void release_on(void* stream, void* memory);
 void copy(void* to, const void* from, size_t bytes);  // between host and device, any direction; waits
 void clear(void* memory, size_t bytes, void* stream);
 

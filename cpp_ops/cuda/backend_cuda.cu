@@ -149,6 +149,29 @@ void* allocate(size_t bytes) {
 
 void release(void* memory) { cudaFree(memory); }
 
+// Without memory pools (some Jetson drivers) growing waits for the device; a warmed-up stream never grows.
+static bool has_memory_pools() {
+  int supported = 0;
+  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, current_device()), "cudaDeviceGetAttribute");
+  return supported != 0;
+}
+
+void* allocate_on(void* stream, size_t bytes) {
+  if (!has_memory_pools()) return allocate(bytes);
+  void* memory = nullptr;
+  check(cudaMallocAsync(&memory, bytes, stream_of(stream)), "cudaMallocAsync");
+  return memory;
+}
+
+void release_on(void* stream, void* memory) {
+  if (!memory) return;
+  if (has_memory_pools()) {
+    check(cudaFreeAsync(memory, stream_of(stream)), "cudaFreeAsync");
+  } else {
+    release(memory);
+  }
+}
+
 void copy(void* to, const void* from, size_t bytes) { check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy"); }
 
 void clear(void* memory, size_t bytes, void* stream) {

@@ -71,6 +71,8 @@ void* allocate(size_t bytes) {
   return memory;
 }
 void release(void* memory) { std::free(memory); }
+void* allocate_on(void*, size_t bytes) { return allocate(bytes); }
+void release_on(void*, void* memory) { release(memory); }
 void copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 void clear(void* memory, size_t bytes, void*) { std::memset(memory, 0, bytes); }
 void prepare(const LayerPlan&, haste_cuda_type) {}

@@ -10,6 +10,10 @@
 namespace haste::cuda {
 namespace {
 
+constexpr int64_t kMaxCount = 1 << 20;   // channels
+constexpr int64_t kMaxKernel = 1 << 10;  // sides of kernels and patches
+constexpr int64_t kMaxSide = 1 << 24;    // of images, and pads
+
 size_t element_size(haste_cuda_type type) { return type == HASTE_CUDA_FLOAT16 ? 2 : 4; }
 
 DeviceMemory upload_weights(const LayerPlan& layer, const haste_conv_params& params, const void* weights) {
@@ -39,18 +43,36 @@ DeviceMemory::DeviceMemory(const void* contents, size_t bytes) : memory_(backend
 }
 
 void check_params(const haste_conv_params& p) {
-  require(p.in_channels >= 1 && p.out_channels >= 1, "a convolution has at least one input and one output channel");
-  require(p.kernel_h >= 1 && p.kernel_w >= 1 && p.patch >= 1, "kernel and patch sizes must be positive");
-  require(p.pad_top >= 0 && p.pad_left >= 0 && p.pad_bottom >= 0 && p.pad_right >= 0, "pads may not be negative");
-  require(p.max_hyperplanes >= 1 && p.max_hyperplanes <= HASTE_MAX_HYPERPLANES, "there are 1 to 32 hyperplanes");
-  require(p.x_layout == HASTE_NCHW || p.in_channels % HASTE_BLOCK == 0,
-          "a blocked input needs a multiple of 16 channels");
-  require((p.y_layout == HASTE_NCHW && p.z_layout == HASTE_NCHW) || p.out_channels % HASTE_BLOCK == 0,
-          "a blocked output or residual needs a multiple of 16 channels");
-  constexpr int64_t kMaxSide = 1024, kMaxCount = 1 << 20;
-  if (p.in_channels > kMaxCount || p.out_channels > kMaxCount || p.kernel_h > kMaxSide || p.kernel_w > kMaxSide ||
-      p.patch > kMaxSide) {
-    fail(HASTE_UNSUPPORTED, "channels above 2^20 or kernels and patches above 1024 are not supported");
+  const auto channels_in = std::to_string(p.in_channels), channels_out = std::to_string(p.out_channels);
+  if (p.in_channels < 1 || p.out_channels < 1 || p.in_channels > kMaxCount || p.out_channels > kMaxCount) {
+    fail(HASTE_INVALID_ARGUMENT, "channels in " + channels_in + ", out " + channels_out + ": 1 to " +
+                                     std::to_string(kMaxCount) + " are supported");
+  }
+  for (const int64_t side : {p.kernel_h, p.kernel_w, p.patch}) {
+    if (side < 1 || side > kMaxKernel) {
+      fail(HASTE_INVALID_ARGUMENT, "kernel and patch sides must be 1 to " + std::to_string(kMaxKernel) + ", not " +
+                                       std::to_string(side));
+    }
+  }
+  for (const int64_t pad : {p.pad_top, p.pad_left, p.pad_bottom, p.pad_right}) {
+    if (pad < 0 || pad > kMaxSide) {
+      fail(HASTE_INVALID_ARGUMENT, "pad " + std::to_string(pad) + ": must be 0 to " + std::to_string(kMaxSide));
+    }
+  }
+  if (p.max_hyperplanes < 1 || p.max_hyperplanes > HASTE_MAX_HYPERPLANES) {
+    fail(HASTE_INVALID_ARGUMENT, std::to_string(p.max_hyperplanes) + " hyperplanes: 1 to 32 are supported");
+  }
+  require(p.merge == HASTE_MERGE_SCALED || p.merge == HASTE_MERGE_MEAN, "unknown merge");
+  require(p.activation >= HASTE_IDENTITY && p.activation <= HASTE_SIGMOID, "unknown activation");
+  require(p.weight_layout == HASTE_OIHW || p.weight_layout == HASTE_PACKED, "unknown weight layout");
+  for (const haste_layout layout : {p.x_layout, p.z_layout, p.y_layout}) {
+    require(layout == HASTE_NCHW || layout == HASTE_BLOCKED, "unknown layout");
+  }
+  if (p.x_layout == HASTE_BLOCKED && p.in_channels % HASTE_BLOCK != 0) {
+    fail(HASTE_INVALID_ARGUMENT, "blocked input needs a multiple of 16 channels, not " + channels_in);
+  }
+  if ((p.y_layout == HASTE_BLOCKED || p.z_layout == HASTE_BLOCKED) && p.out_channels % HASTE_BLOCK != 0) {
+    fail(HASTE_INVALID_ARGUMENT, "blocked output or residual needs a multiple of 16 channels, not " + channels_out);
   }
   if ((p.patch + p.kernel_h - 1) * (p.patch + p.kernel_w - 1) * p.in_channels > INT_MAX) {
     fail(HASTE_UNSUPPORTED, "the windows of a patch hold more than 2^31 elements");
@@ -72,7 +94,10 @@ Conv::Conv(const haste_conv_params& params, haste_cuda_type type, const void* we
 }
 
 RunPlan Conv::plan(int64_t batch, int64_t height, int64_t width) const {
-  require(batch >= 0 && height >= 0 && width >= 0, "batch, height and width may not be negative");
+  if (batch < 0 || height < 0 || width < 0 || batch > kMaxSide || height > kMaxSide || width > kMaxSide) {
+    fail(HASTE_INVALID_ARGUMENT, "batch " + std::to_string(batch) + ", input of " + std::to_string(height) + "x" +
+                                     std::to_string(width) + " pixels: each must be 0 to " + std::to_string(kMaxSide));
+  }
   const bool fits = height + params_.pad_top + params_.pad_bottom >= params_.kernel_h &&
                     width + params_.pad_left + params_.pad_right >= params_.kernel_w;
   if (!fits) {
@@ -132,8 +157,8 @@ ConvolveArgs Conv::convolve_args(const haste_cuda_run_args& args, const RunPlan&
 void Conv::run(const haste_cuda_run_args& args, Grouping grouping, const uint32_t* labels, uint32_t* codes) const {
   const RunPlan plan = this->plan(args.batch, args.height, args.width);
   if (args.hyperplanes > params_.max_hyperplanes) {
-    fail(HASTE_INVALID_ARGUMENT, "L is " + std::to_string(args.hyperplanes) + ", but there are only " +
-                                     std::to_string(params_.max_hyperplanes) + " hyperplanes");
+    fail(HASTE_INVALID_ARGUMENT, "L = " + std::to_string(args.hyperplanes) + " hyperplanes asked for, but the model has " +
+                                     std::to_string(params_.max_hyperplanes));
   }
   if (args.workspace_bytes < plan.workspace) {
     fail(HASTE_INVALID_ARGUMENT, "the workspace has " + std::to_string(args.workspace_bytes) + " bytes, the run needs " +

@@ -38,8 +38,8 @@ HyperplaneLists list_hyperplanes(const int8_t* hyperplanes, int rows, int window
     for (int q = 0; q < window; q++) {
       const int v = hyperplanes[static_cast<int64_t>(l) * window + q];
       if (v < -1 || v > 1) {
-        fail(HASTE_INVALID_ARGUMENT, "hyperplanes must be -1, 0 or 1, but V[" + std::to_string(l) + "][" +
-                                         std::to_string(q) + "] is " + std::to_string(v));
+        fail(HASTE_INVALID_ARGUMENT, "hyperplane " + std::to_string(l) + " has the value " + std::to_string(v) + " at " +
+                                         std::to_string(q) + ": only -1, 0 and 1 are allowed");
       }
       if (v != 0) lists.entries.push_back(static_cast<uint32_t>(q) | (v < 0 ? 0x80000000u : 0u));
     }

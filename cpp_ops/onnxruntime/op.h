@@ -27,11 +27,13 @@ void check(haste_status status);
 struct Argument {
   int type;
   int characteristic = INPUT_OUTPUT_REQUIRED;
+  int memory = OrtMemTypeDefault;
 };
 
 struct Schema {
   const char* name;
   std::vector<Argument> inputs, outputs;
+  const char* provider = "CPUExecutionProvider";
 };
 
 template <typename Body>
@@ -52,14 +54,14 @@ class Op : public CustomOp {
   Op() : CustomOp{}, schema_(Kernel::schema()) {
     version = kApiVersion;
     GetName = [](const CustomOp* op) { return self(op).schema_.name; };
-    GetExecutionProviderType = [](const CustomOp*) -> const char* { return "CPUExecutionProvider"; };
+    GetExecutionProviderType = [](const CustomOp* op) { return self(op).schema_.provider; };
     GetInputType = [](const CustomOp* op, size_t i) { return self(op).schema_.inputs[i].type; };
     GetInputTypeCount = [](const CustomOp* op) { return self(op).schema_.inputs.size(); };
     GetOutputType = [](const CustomOp* op, size_t i) { return self(op).schema_.outputs[i].type; };
     GetOutputTypeCount = [](const CustomOp* op) { return self(op).schema_.outputs.size(); };
     GetInputCharacteristic = [](const CustomOp* op, size_t i) { return self(op).schema_.inputs[i].characteristic; };
     GetOutputCharacteristic = [](const CustomOp* op, size_t i) { return self(op).schema_.outputs[i].characteristic; };
-    GetInputMemoryType = [](const CustomOp*, size_t) -> int { return OrtMemTypeDefault; };
+    GetInputMemoryType = [](const CustomOp* op, size_t i) { return self(op).schema_.inputs[i].memory; };
     GetVariadicInputMinArity = GetVariadicInputHomogeneity = [](const CustomOp*) { return 1; };
     GetVariadicOutputMinArity = GetVariadicOutputHomogeneity = [](const CustomOp*) { return 1; };
     GetStartVersion = GetEndVersion = [](const CustomOp*) { return 1; };
@@ -100,5 +102,6 @@ const CustomOp* conv_op();
 const CustomOp* max_pool_op();
 const CustomOp* average_pool_op();
 const CustomOp* reorder_op();
+std::vector<const CustomOp*> cuda_operators();  // for the CUDA provider, in a build that has them
 
 }  // namespace haste::ort

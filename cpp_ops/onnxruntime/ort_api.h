@@ -57,6 +57,7 @@ using ParallelTask = void (*)(void*, size_t);
   slot(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo * info))                                     \
   slot(162, KernelInfoGetAttributeArray_float, OrtStatus*, (const OrtKernelInfo* info, const char* name, float* out, size_t* size)) \
   slot(163, KernelInfoGetAttributeArray_int64, OrtStatus*, (const OrtKernelInfo* info, const char* name, int64_t* out, size_t* size)) \
+  slot(193, KernelContext_GetGPUComputeStream, OrtStatus*, (const OrtKernelContext* context, void** out))               \
   slot(244, KernelInfo_GetNodeName, OrtStatus*, (const OrtKernelInfo* info, char* out, size_t* size))                   \
   slot(249, KernelInfoGetConstantInput_tensor, OrtStatus*,                                                              \
        (const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out))                               \

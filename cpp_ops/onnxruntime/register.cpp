@@ -5,11 +5,22 @@
 namespace haste::ort {
 namespace {
 
+std::vector<const CustomOp*> operators() {
+  std::vector<const CustomOp*> all;
+#if !defined(HASTE_CUDA_HOST)  // that library runs the CUDA provider's kernels in the CPU provider's place
+  all = {conv_op(), max_pool_op(), average_pool_op(), reorder_op()};
+#endif
+#if defined(HASTE_WITH_CUDA)
+  for (const CustomOp* op : cuda_operators()) all.push_back(op);
+#endif
+  return all;
+}
+
 // One domain for the process: sessions hold on to it, so it is never released.
 OrtCustomOpDomain* make_domain(const Api& api) {
   OrtCustomOpDomain* domain = nullptr;
   check(api, api.CreateCustomOpDomain("ai.haste", &domain));
-  for (const CustomOp* op : {conv_op(), max_pool_op(), average_pool_op(), reorder_op()}) check(api, api.CustomOpDomain_Add(domain, op));
+  for (const CustomOp* op : operators()) check(api, api.CustomOpDomain_Add(domain, op));
   return domain;
 }
 
