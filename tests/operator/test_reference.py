@@ -117,24 +117,31 @@ def test_identity_of_the_paper(case: Case) -> None:
     assert_within(whole, result.y, bound)
 
 
-def test_a_worked_patch() -> None:
-    """The example of docs/method.md: 1x1 kernel, one patch of one pixel, four channels."""
-    x = np.array([1, 2, 10, 0], np.float64).reshape(4, 1)
-    buckets = np.array([0, 0, 1, 2])
-    scaled, mean = merge(x, buckets, "scaled"), merge(x, buckets, "mean")
-    assert scaled.inputs.tolist() == mean.inputs.tolist() == [[1.5], [10], [0]]
-    assert scaled.coefficients.tolist() == [[1.0 / 1.5, 2.0 / 1.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert mean.coefficients.tolist() == [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert scaled.stats().tolist() == mean.stats().tolist() == [1, 4, 3, 1, 1, 1, 2, 0]
+@pytest.mark.parametrize(
+    ("merge_how", "filters", "pixels"),
+    [("mean", [11, 1100], [16.5, 583, 1650, 16.5]), ("scaled", [14, 200], [21, 142, 300, 21])],
+)
+def test_the_example_of_the_documentation(merge_how: str, filters: list[float], pixels: list[float]) -> None:
+    """docs/method.md, "A worked example", number by number."""
+    x = np.array([[1, 2, 0, 1], [2, 4, 0, 2], [0, 1, 3, 0], [0, 0, 0, 0]], np.float32).reshape(1, 4, 2, 2)
+    weights = np.array([1, 10, 100, 1000], np.float32).reshape(1, 4, 1, 1)
+    v = np.array([[1, 1, -1, 0], [1, 0, -1, 0]], np.int8)
+    result = haste_conv(x, weights, np.zeros(1, np.float32), v, 2, patch=2, merge_how=merge_how)
+    assert result.codes.tolist() == [[[0b11, 0b11, 0b00, 0b00]]]
+    (merged,) = result.merged
+    assert merged.inputs.tolist() == [[1.5, 3, 0, 1.5], [0, 0.5, 1.5, 0]]
+    assert np.allclose(merged.coefficients @ weights.reshape(4), filters, rtol=1e-15)
+    assert np.allclose(result.y.reshape(-1), pixels, rtol=1e-15)
+    assert result.stats.tolist() == [1, 4, 2, 2, 0, 1, 4 if merge_how == "mean" else 3, 0]
 
 
 def test_error_bound_lets_members_leave() -> None:
     """One bucket of (3,0), (3,1), (0,2): u = (2,1), a = 1.2, 1.4, 0.4, residuals 1.8, 0.2, 3.2, and E = 23/3."""
     x = np.array([[3.0, 0.0], [3.0, 1.0], [0.0, 2.0]])
-    everyone, energy = np.zeros(3, np.int64), 23 / 3
+    everyone = np.zeros(3, np.int64)
     unbounded = merge(x, everyone, "scaled", 0.0)
-    one_leaves = merge(x, everyone, "scaled", 2.5 / energy)
-    nearly_all = merge(x, everyone, "scaled", 1.0 / energy)
+    one_leaves = merge(x, everyone, "scaled", 0.3)
+    nearly_all = merge(x, everyone, "scaled", 0.1)
     assert unbounded.stats()[2:].tolist() == [1, 1, 0, 0, 3, 0]
     assert one_leaves.stats()[2:].tolist() == [2, 1, 0, 0, 2, 1]
     assert one_leaves.inputs[0].tolist() == [2, 1], "u is not recomputed"
