@@ -1,0 +1,1 @@
+"""Side-by-side benchmark: the same model in several inference engines, measured in one interleaved run."""
