@@ -29,8 +29,9 @@ def instrument(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in _haste_convs(copy.graph):
         del node.output[1:]
         node.output.append(f"{STATS_PREFIX}{node.name}")
+    present = {value.name for value in copy.graph.output}
     for node in copy.graph.node:
-        if node.domain == DOMAIN and node.op_type == CONV:
+        if node.domain == DOMAIN and node.op_type == CONV and node.output[1] not in present:
             info = onnx.helper.make_tensor_value_info(node.output[1], onnx.TensorProto.FLOAT, [STATS_LENGTH])
             copy.graph.output.append(info)
     return copy

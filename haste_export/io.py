@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -75,20 +76,19 @@ def save_model(model: ir.Model, target: Path, *, external_data: bool = False) ->
     size = sum(tensor.nbytes for tensor in tensors.values() if tensor is not None)
     external_data = external_data or size > _PROTOBUF_LIMIT - _SLACK_FOR_GRAPH
     data_target = target.with_name(f"{target.name}.data")
-    with contextlib.ExitStack() as stack:
-        try:
-            data_file = stack.enter_context(_replacement(data_target)) if external_data else None
-            model_file = stack.enter_context(_replacement(target))
-            if data_file is not None:
-                _externalise(tensors, data_file, data_target)
+    try:
+        # The weights first: their rename comes first too, so a model never stands without its weights.
+        with _replacements(*([data_target] if external_data else []), target) as files:
+            if external_data:
+                _externalise(tensors, files[0], data_target)
             else:
                 _internalise(tensors)
-            model_file.write(ir.to_proto(model).SerializeToString())
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-        finally:
-            for value, tensor in tensors.items():
-                value.const_value = tensor
+            files[-1].write(ir.to_proto(model).SerializeToString())
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        for value, tensor in tensors.items():
+            value.const_value = tensor
 
 
 def write_report(report: Report, target: Path) -> Path:
@@ -101,29 +101,38 @@ def write_report(report: Report, target: Path) -> Path:
 def write_json(document: object, path: Path) -> None:
     """Write a JSON file atomically. Raises OutputError."""
     try:
-        with _replacement(path) as file:
+        with _replacements(path) as (file,):
             file.write((json.dumps(document, indent=2) + "\n").encode())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
-def _replacement(target: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of `target` if the block ends well and vanishes if it does not."""
-    real = target.resolve()  # a link stays a link
-    handle, name = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".part", dir=real.parent)
-    temporary = Path(name)
+def _replacements(*targets: Path) -> Iterator[list[IO[bytes]]]:
+    """New files that take the places of `targets` once all are safely on the disk, or vanish if the block fails."""
+    real = [target.resolve() for target in targets]  # a link stays a link
+    for place in real:
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    files: list[IO[bytes]] = []
+    temporaries: list[Path] = []
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_mode_of(real))
-        temporary.replace(real)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+        with contextlib.ExitStack() as stack:
+            for place in real:
+                # mkstemp, because its file is new and readable by nobody else until it is complete.
+                handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent)
+                temporaries.append(Path(name))
+                files.append(stack.enter_context(os.fdopen(handle, "wb")))
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, place in zip(temporaries, real, strict=True):
+            temporary.chmod(_mode_of(place))
+            temporary.replace(place)
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
 
 
 def _mode_of(path: Path) -> int:

@@ -1,0 +1,173 @@
+"""`haste-export`: exit codes, tables, and no traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+
+import haste_export
+import runtime_ops
+from haste_export.cli.export import command
+from tests.exporter.models import filters, haste_convs, text_model
+
+BODY = "[a] p = Conv <pads = [1,1,1,1]> (x, w)\nr = Relu (p)\n[b] y = Conv <pads = [1,1,1,1]> (r, w)"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "net.onnx"
+    onnx.save(text_model(BODY, {"w": filters(16, 16, 3, 3)}, inputs="float[n,16,h,9] x"), file)
+    return file
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def assert_error(result: Result, code: int, sentence: str) -> None:
+    assert result.exit_code == code, result.output
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_one_command(path: Path) -> None:
+    result = call(path)
+    assert result.exit_code == 0, result.output
+    assert "1 of 2 convolutions rewritten" in result.output
+    assert "it is the first convolution" in result.output
+    assert haste_convs(onnx.load(path.with_name("net.haste.onnx")))
+    assert path.with_name("net.haste.json").exists()
+
+
+def test_options_reach_the_model(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.onnx"
+    result = call(
+        path, out, "--hyperplanes", 9, "--sparsity", 0.25, "--merge", "mean", "--patch", 2, "--seed", 4, "--skip-first", 0,
+        "--exclude", "re:^a", "--input-shape", "x:2,16,12,9", "--weights", "oihw", "--layout", "nchw", "--json", "-",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.output)
+    assert document["options"] | {"plan": None} == {
+        "hyperplanes": 9, "max_hyperplanes": 32, "sparsity": 0.25, "merge": "mean", "patch": 2, "seed": 4, "tau": 0.0,
+        "skip_first": 0, "include": [], "exclude": ["re:^a"], "input_shapes": {"x": [2, 16, 12, 9]}, "weights": "oihw",
+        "layout": "nchw", "plan": None,
+    }  # fmt: skip
+    assert [layer["reason"] for layer in document["layers"]] == ["--exclude re:^a matches it", None]
+    assert [(layer["height"], layer["width"]) for layer in document["layers"]] == [(12, 9), (12, 9)]
+    assert [dim.dim_value for dim in onnx.load(out).graph.input[0].type.tensor_type.shape.dim] == [2, 16, 12, 9]
+
+
+def test_the_report_goes_to_a_file(path: Path, tmp_path: Path) -> None:
+    assert call(path, "--json", tmp_path / "copy.json").exit_code == 0
+    assert json.loads((tmp_path / "copy.json").read_text()) == json.loads(path.with_name("net.haste.json").read_text())
+
+
+def test_verbose_says_a_sentence_for_every_layer_left(path: Path) -> None:
+    assert "Conv 'a': it is the first convolution, left alone." in call(path, "-v").output
+
+
+def test_a_plan_is_followed(path: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"stay_conv": {"b": "it is slower"}, "levels": [{"a": 5}]}')
+    result = call(path, "--skip-first", 0, "--plan", plan)
+    assert result.exit_code == 0, result.output
+    assert "it is slower" in result.output
+    assert "haste_level" in result.output
+
+
+def test_check_passes_and_says_what_ran(path: Path, has_library: bool) -> None:
+    result = call(path, "--skip-first", 0, "--check", 2, "--input-shape", "x:1,16,8,9")
+    assert result.exit_code == 0, result.output
+    assert "Check passed over 2 runs" in result.output
+    assert ("native kernels" if has_library else "fallback bodies") in result.output
+    check = json.loads(path.with_name("net.haste.json").read_text())["check"]
+    assert check["passed"] is True
+    assert check["runs"] == 2
+    assert check["dense_error"] <= check["tolerance"]
+    assert (check["default_error"] > 1e-3) is has_library
+
+
+def test_check_says_that_the_body_ran(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise runtime_ops.LibraryNotFoundError("none")
+
+    monkeypatch.setattr(runtime_ops, "library_path", missing)
+    result = call(path, "--check", 1, "--input-shape", "x:1,16,8,9")
+    assert result.exit_code == 0, result.output
+    assert "fallback bodies" in result.output
+
+
+def test_check_takes_an_input(path: Path, tmp_path: Path) -> None:
+    image = np.zeros((1, 16, 5, 9), np.float32)
+    np.save(tmp_path / "x.npy", image)
+    np.savez(tmp_path / "x.npz", x=image)
+    for name in ("x.npy", "x.npz"):
+        assert "over 1 runs" in call(path, "--check-input", tmp_path / name).output
+    (tmp_path / "bad.npy").write_text("no array")
+    assert_error(call(path, "--check-input", tmp_path / "bad.npy"), 2, "cannot read the input")
+
+
+def test_a_failed_check_is_exit_code_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from haste_export.passes import pack
+
+    monkeypatch.setattr(pack, "pack_weights", lambda weights, real=pack.pack_weights: real(weights) * 1.01)
+    assert_error(call(path, "--check", 1, "--input-shape", "x:1,16,8,9"), 1, "dense mode differs from the original")
+
+
+def test_check_of_dynamic_sizes_asks_for_them(path: Path) -> None:
+    assert_error(call(path, "--check", 1), 2, "give --input-shape or --check-input")
+
+
+def test_check_needs_the_original(path: Path) -> None:
+    before = path.read_bytes()
+    assert_error(call(path, path, "--check", 1), 2, "--check needs the original")
+    assert path.read_bytes() == before
+
+
+def test_no_convolution_is_a_valid_end(tmp_path: Path) -> None:
+    source = tmp_path / "net.onnx"
+    onnx.save(text_model("y = Relu (x)"), source)
+    result = call(source, "--check", 1)
+    assert result.exit_code == 0, result.output
+    assert "Nothing to do: it has no Conv." in result.output
+    assert source.with_name("net.haste.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--exclude", "c"], "--exclude c matches no Conv"),
+        (["--hyperplanes", "40"], "hyperplanes must be 0 to 32"),
+        (["--merge", "sum"], "Invalid value for '--merge'"),
+        (["--input-shape", "x"], "is not of the form NAME:1,3,224,224"),
+        (["--input-shape", "x:1,a"], "is not of the form"),
+        (["--input-shape", "z:1,2"], "no input 'z'"),
+        (["--input-shape", "x:1,16,4,9", "--input-shape", "x:1,16,5,9"], "names an input twice"),
+        (["--input-shape", "x:1,8,4,9"], "which [1, 8, 4, 9] contradicts"),
+        (["--plan", "none.json"], "cannot read the plan"),
+        (["--no-such-option"], "No such option"),
+    ],
+)
+def test_mistakes_in_options(path: Path, arguments: list[str], sentence: str) -> None:
+    assert_error(call(path, *arguments), 2, sentence)
+    assert not path.with_name("net.haste.onnx").exists()
+
+
+def test_unreadable_input_and_unwritable_output(path: Path, tmp_path: Path) -> None:
+    assert_error(call(tmp_path / "none.onnx"), 2, "cannot read")
+    (tmp_path / "text.onnx").write_text("hello")
+    assert_error(call(tmp_path / "text.onnx"), 2, "is not an ONNX model")
+    assert_error(call(path, tmp_path / "none" / "out.onnx"), 2, "cannot write")
+
+
+def test_help_and_version() -> None:
+    text = call("--help").output
+    assert "Examples:" in text
+    assert "haste-export model.onnx small.onnx --check 3" in text
+    assert haste_export.__version__ in call("--version").output
+    assert haste_export.__version__ == runtime_ops.__version__
