@@ -9,6 +9,7 @@ Needs NumPy and ONNX Runtime and imports nothing else, so it can be copied to a 
     scores, = session.run({"x": image})
 """
 
+from runtime_ops.budget import LatencyBudget
 from runtime_ops.doctor import Check, doctor
 from runtime_ops.library import LibraryNotFoundError, library_path, register
 from runtime_ops.native import available_isas, isa, run_count
@@ -17,6 +18,7 @@ from runtime_ops.version import __version__
 
 __all__ = [
     "Check",
+    "LatencyBudget",
     "LibraryNotFoundError",
     "Session",
     "__version__",

@@ -40,7 +40,7 @@ class Result:
 
     @property
     def safe_drop(self) -> float:
-        """The drop plus its standard error: what is held against the budget, since the best of many trials was lucky."""
+        """The drop plus its standard error, held against the budget: the best of many trials was also lucky."""
         return self.drop + self.drop_error
 
 

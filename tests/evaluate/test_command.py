@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from haste_export.cli.eval import command
+from haste_export.data import sample_file, sample_images, sample_model
+
+
+def haste_eval(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(sample_model()), *map(str, arguments)])
+
+
+@pytest.mark.usefixtures("library")
+def test_sweep_writes_table_json_csv_and_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    files = {kind: tmp_path / f"a.{kind}" for kind in ("json", "csv", "svg")}
+    result = haste_eval(
+        "--data", sample_file(), "--limit", 64, "--hyperplanes", "8,14", "--seeds", "0,1",
+        "--json", files["json"], "--csv", files["csv"], "--plot", files["svg"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "64 samples, stock top-1" in result.output
+    document = json.loads(files["json"].read_text())
+    assert len(document["points"]) == 4
+    with files["csv"].open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["score"]) for row in rows] == [point["score"] for point in document["points"]]
+    assert "FLOPs saved" in files["svg"].read_text() or files["svg"].stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("library")
+def test_without_labels_it_says_what_it_can_tell(tmp_path: Path) -> None:
+    np.savez(tmp_path / "images.npz", image=sample_images().inputs[:32])
+    result = haste_eval("--data", tmp_path / "images.npz", "--hyperplanes", "10")
+    assert result.exit_code == 0, result.output
+    assert "no labels: only agreement and error can be told" in result.output
+    assert "top-1" not in result.output
+
+
+@pytest.mark.usefixtures("library")
+def test_per_layer_sorts_by_harm() -> None:
+    result = haste_eval("--data", sample_file(), "--limit", 48, "--hyperplanes", "8", "--per-layer", "--json", "-")
+    assert result.exit_code == 0, result.output
+    errors = [row["error"] for row in json.loads(result.output)["layers"]]
+    assert len(errors) == 6
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.usefixtures("library")
+def test_the_gate(tmp_path: Path) -> None:
+    arguments = ("--data", sample_file(), "--limit", 64, "--hyperplanes", "2")
+    failed = haste_eval(*arguments, "--assert-drop", 0.01)
+    assert failed.exit_code == 1
+    assert "loses" in failed.output
+    assert haste_eval(*arguments, "--assert-drop", 1.0).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--data", "nowhere.npz"), "cannot read"),
+        (("--data", "nowhere"), "no such file"),
+        ((), "Missing option '--data'"),
+        (("--data", "x.npz", "--mean", "a"), "no list of numbers"),
+    ],
+)
+def test_mistakes_end_with_2_and_a_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    result = haste_eval(*arguments)
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert "Traceback" not in result.output

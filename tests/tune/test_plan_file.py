@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haste_export.errors import OptionError, OutputError
+from haste_export.plan import LayerSetting, Plan
+from haste_export.plan_file import PlanFile, read_plan
+
+PLAN = Plan(
+    stay_conv={"head": "it never gains"},
+    levels=(
+        {"a/b": LayerSetting(14, 0.02), 'c "d"': LayerSetting(0)},
+        {"a/b": LayerSetting(9, 0.1), 'c "d"': LayerSetting(7)},
+    ),
+    default_level=2,
+)
+
+
+def test_a_written_plan_reads_back(tmp_path: Path) -> None:
+    file = PlanFile(PLAN, {"merge": "scaled", "sparsity": 0.5, "seed": 3}, ["made by a test"])
+    file.write(tmp_path / "plan.toml")
+    back = read_plan(tmp_path / "plan.toml")
+    assert (back.plan, back.options) == (file.plan, file.options)
+    text = (tmp_path / "plan.toml").read_text()
+    assert text.startswith("# made by a test\n")
+    assert '"a/b" = [14, 9]\n' in text, "one line per layer"
+
+
+def test_comments_a_bare_number_and_missing_tables(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('# mine\n[hyperplanes]\n"a" = 12  # was 14\nb = [8]\n')
+    assert read_plan(path).plan.levels == ({"a": LayerSetting(12), "b": LayerSetting(8)},)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[hyperplanes", "is not a plan"),
+        ("[levels]\na = 1", "a plan has no 'levels'"),
+        ("hyperplanes = 3", "must be a table"),
+        ("[hyperplanes]\na = [1, 2]\nb = [1]", "same number of levels"),
+        ("[hyperplanes]\na = [1.5]", "whole numbers"),
+        ("[hyperplanes]\na = [40]", "0 to 32"),
+        ("[hyperplanes]\na = ['x']", "a number for each level"),
+        ("[hyperplanes]\na = []", "a number for each level"),
+        ("[hyperplanes]\na = [1]\n[tau]\nb = [0.1]", r"\[tau\] names 'b'"),
+        ("[hyperplanes]\na = [1]\n[stay_conv]\na = 'why'", "is in"),
+        ("[options]\nspeed = 1", "which is none of"),
+        ("[options]\nseed = 'x'", "is no int"),
+        ("default_level = 4\n[hyperplanes]\na = [1]", "default level 4"),
+        ("default_level = 'x'", "must be a number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(OptionError, match=sentence):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot read the plan"):
+        read_plan(tmp_path / "none.toml")
+    with pytest.raises(OutputError, match="cannot write"):
+        PlanFile(PLAN).write(tmp_path / "no" / "plan.toml")
