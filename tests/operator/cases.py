@@ -31,7 +31,7 @@ ACTIVATIONS = {
 }
 ORDINARY = ("normal", "relu", "equal", "scaled")
 """Data on which float32 and float64 agree about what is zero, so that all statistics can be compared exactly."""
-KINDS = (*ORDINARY, "integers", "zeros", "denormal", "huge", "special")
+KINDS = (*ORDINARY, "close", "integers", "zeros", "denormal", "huge", "special")
 
 
 def draw_values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Float32:
@@ -45,6 +45,8 @@ def draw_values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> 
     elif kind == "scaled":  # the same up to a positive factor: the hash does not see it, `scaled` must restore it
         factors = np.exp(rng.standard_normal((1, channels, 1, 1))).astype(np.float32)
         x = x[:, rng.integers(0, max(1, channels // 4), channels)] * factors
+    elif kind == "close":  # channels equal up to the last bit: each bit of a code hangs on the order of additions
+        x = x[:, :1] * (1 + rng.integers(-1, 2, shape) * 2.0**-23).astype(np.float32)
     elif kind == "integers":  # exact sums: projections that equal their mean, buckets that cancel to zero
         x = rng.integers(-2, 3, shape).astype(np.float32)
     elif kind == "zeros":
