@@ -20,6 +20,7 @@ from tools.engines.results import Row, first_outputs, summarise
 from tools.engines.worker import Ask, Sample
 
 SCRIPT = "tools/engines/run.py"
+ENGINES_HELP = "Which engines, or module:option of an adapter kept elsewhere; the baseline always runs, and first."
 
 
 class _Integers(click.ParamType[tuple[int, ...]]):
@@ -38,9 +39,18 @@ class _Integers(click.ParamType[tuple[int, ...]]):
 @click.argument("model")
 @click.option("--threads", type=_Integers(), default="1", help="Numbers of threads; one table each.")
 @click.option("--hyperplanes", type=_Integers(), default="0,10,14,20,28", help="Points of ours; 0 is dense.")
-@click.option("--engines", default=",".join(adapters.NAMES), help="Which engines; the baseline always runs.")
+@click.option(
+    "--engines",
+    default=",".join(adapters.NAMES),
+    help=ENGINES_HELP,
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("engines-results"), help="Folder for the results.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=150.0, help="Time to measure per number of threads.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    help="Time per number of threads, after the first rounds.",
+)
 @click.option("--min-rounds", type=click.IntRange(min=1), default=3, help="Rounds that even slow engines get.")
 @click.option("--max-rounds", type=click.IntRange(min=1), default=60, help="Rounds at most.")
 @click.option("--timeout", type=float, default=300.0, help="Seconds allowed for one conversion or one turn.")
@@ -85,11 +95,11 @@ def main(
 
 
 def _chosen(engines: str) -> list[str]:
-    wanted = set(engines.split(",")) | {adapters.BASELINE}
-    unknown = wanted - set(adapters.NAMES)
+    wanted = dict.fromkeys([adapters.BASELINE, *engines.split(",")])
+    unknown = [name for name in wanted if name not in adapters.NAMES and ":" not in name]
     if unknown:
-        raise click.BadParameter(f"no engine {', '.join(sorted(unknown))}; there are {', '.join(adapters.NAMES)}")
-    return [name for name in adapters.NAMES if name in wanted]
+        raise click.BadParameter(f"no engine {', '.join(unknown)}; there are {', '.join(adapters.NAMES)}")
+    return list(wanted)
 
 
 def _write_inputs(folder: Path, model: Model, preprocess: str | None, inputs: Path | None) -> None:

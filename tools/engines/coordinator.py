@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -64,7 +65,12 @@ class Worker:
         self.labels = ready.labels
         self.version = ready.version
         self.prepare_seconds = ready.seconds
-        self._process.send_signal(signal.SIGSTOP)
+        self._stop()
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+        return self._process.pid
 
     def ask(self, request: Ask) -> Sample:
         """Wake the process, run one request, and stop it again.
@@ -75,7 +81,7 @@ class Worker:
         self._process.send_signal(signal.SIGCONT)
         sample = self._exchange(request)
         assert isinstance(sample, Sample)
-        self._process.send_signal(signal.SIGSTOP)
+        self._stop()
         return sample
 
     def close(self) -> None:
@@ -83,6 +89,11 @@ class Worker:
         self._connection.close()
         self._process.kill()
         self._process.wait()
+
+    def _stop(self) -> None:
+        """Stop the process and wait until all its threads have stopped."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def _exchange(self, *messages: object) -> Ready | Sample:
         try:
@@ -118,7 +129,7 @@ def start_all(
     for name in names:
         print(f"  {name}: converting and loading", file=sys.stderr, flush=True)
         try:
-            workers.append(Worker(name, job, inputs, logs / f"{name}-{job.threads}.log", timeout))
+            workers.append(Worker(name, job, inputs, logs / f"{name.replace(':', '-')}-{job.threads}.log", timeout))
         except EngineError as error:
             failures[name] = str(error)
             print(f"  {name}: {error}", file=sys.stderr, flush=True)

@@ -19,13 +19,13 @@ class Plan:
     """How long to measure.
 
     Attributes:
-        seconds: budget of all rounds together; a round that has begun is finished.
+        seconds: budget of the rounds that come after the first min_rounds; a round that has begun is finished.
         min_rounds: rounds that every point gets whatever they cost.
         max_rounds: no more than this.
         slow_factor: a point this many times slower than the first one gets min_rounds only.
     """
 
-    seconds: float = 150.0
+    seconds: float = 120.0
     min_rounds: int = 3
     max_rounds: int = 60
     slow_factor: float = 5.0
@@ -62,6 +62,8 @@ def measure(points: Sequence[Point], inputs: int, plan: Plan, clock: Clock = tim
     """
     start = clock()
     for number in range(plan.max_rounds):
+        if number == plan.min_rounds:
+            start = clock()
         if number >= plan.min_rounds and clock() - start >= plan.seconds:
             return
         active = [

@@ -36,7 +36,9 @@ def _skimage_data() -> Path:
 
 
 def _unit(image: Image.Image, height: int, width: int) -> Array:
-    return np.asarray(image.resize((width, height)), dtype=np.float32) / np.float32(255)
+    pixels: Array = np.asarray(image.resize((width, height)), dtype=np.float32)
+    scaled: Array = pixels / np.float32(255)
+    return scaled
 
 
 def _imagenet(image: Image.Image, height: int, width: int) -> Array:

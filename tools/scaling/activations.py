@@ -51,10 +51,11 @@ class Activations:
         if not wide or layer.batch > len(wide[0]):
             raise ValueError(f"no activation with {layer.channels} channels for {layer.batch} images")
         source = min(wide, key=lambda found: (found.shape[1], -found.shape[2]))
-        return np.ascontiguousarray(_fit(source[: layer.batch, : layer.channels], layer.side))
+        return np.ascontiguousarray(fit(source[: layer.batch, : layer.channels], layer.side))
 
 
-def _fit(x: Array, side: int) -> Array:
+def fit(x: Array, side: int) -> Array:
+    """Return the centre [N, C, side, side] of a square map, or the map continued by reflection to that size."""
     start = max(0, (x.shape[2] - side) // 2)
     x = x[:, :, start : start + side, start : start + side]
     missing = side - x.shape[2]

@@ -26,11 +26,18 @@ NAMES = tuple(_MODULES)
 def load(name: str) -> Engine:
     """Import the adapter of one engine and make it.
 
+    Args:
+        name: one of NAMES, or `module:option` of an adapter kept elsewhere.
+
     Raises:
         ImportError: the engine's package is missing or broken.
     """
-    module, option = _MODULES[name]
-    factory = importlib.import_module(f"{__name__}.{module}").engine
+    if name in _MODULES:
+        module, option = _MODULES[name]
+        module = f"{__name__}.{module}"
+    else:
+        module, _, option = name.partition(":")
+    factory = importlib.import_module(module).engine
     engine: Engine = factory(option)
     return engine
 
