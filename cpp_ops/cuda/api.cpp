@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "../kernels/run_count.h"
 #include "backend.h"
 #include "conv.h"
 #include "failure.h"
@@ -40,6 +41,7 @@ void check_run(const haste_cuda_conv* conv, const haste_cuda_run_args* args) {
 void run(const haste_cuda_conv* conv, const haste_cuda_run_args& args, const uint32_t* labels) {
   const RunPlan plan = conv->conv.plan(args.batch, args.height, args.width);
   require(plan.patches == 0 || (args.x && args.y && args.workspace), "x, y and workspace may not be NULL");
+  if (!labels) run_count.fetch_add(1, std::memory_order_relaxed);
   haste_cuda_run_args checked = args;
   if (labels) checked.hyperplanes = 0;
   conv->conv.run(checked, labels ? Grouping::kLabels : args.hyperplanes > 0 ? Grouping::kHash : Grouping::kDense, labels,

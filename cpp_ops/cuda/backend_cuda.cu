@@ -10,6 +10,13 @@
 #include "failure.h"
 #include "front_group.h"
 
+// Kernel arguments are read where they lie; before compute capability 7.0 they are copied to the stack.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
+#define HASTE_ARGUMENT
+#else
+#define HASTE_ARGUMENT __grid_constant__
+#endif
+
 namespace haste::cuda {
 namespace {
 
@@ -23,12 +30,12 @@ void check(cudaError_t error, const char* what) {
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
 template <class T>
-__global__ void __launch_bounds__(kFrontThreads) haste_front(const __grid_constant__ FrontArgs args) {
+__global__ void __launch_bounds__(kFrontThreads) haste_front(const HASTE_ARGUMENT FrontArgs args) {
   front_block<T>(args, {static_cast<int>(blockIdx.x), 0, kFrontThreads}, shared_memory);
 }
 
 template <template <int, class> class Method, int kTile, bool kResident, class T>
-__global__ void __launch_bounds__(kConvolveWarps* kWarp) haste_convolve(const __grid_constant__ ConvolveArgs args) {
+__global__ void __launch_bounds__(kConvolveWarps* kWarp) haste_convolve(const HASTE_ARGUMENT ConvolveArgs args) {
   const Block block{static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), kConvolveWarps * kWarp};
   convolve_block<Method, kTile, kResident, T>(args, block, shared_memory);
 }
@@ -38,7 +45,7 @@ __global__ void haste_statistics(const unsigned long long* counters, float* stat
 }
 
 template <class T>
-__global__ void __launch_bounds__(kElementThreads) haste_pool(const __grid_constant__ PoolArgs args, int64_t elements) {
+__global__ void __launch_bounds__(kElementThreads) haste_pool(const HASTE_ARGUMENT PoolArgs args, int64_t elements) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kElementThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x; i < elements; i += step) {
     pool_element<T>(args, i);
@@ -46,7 +53,7 @@ __global__ void __launch_bounds__(kElementThreads) haste_pool(const __grid_const
 }
 
 template <class T>
-__global__ void __launch_bounds__(kElementThreads) haste_reorder_kernel(const __grid_constant__ ReorderArgs args,
+__global__ void __launch_bounds__(kElementThreads) haste_reorder_kernel(const HASTE_ARGUMENT ReorderArgs args,
                                                                         int64_t elements) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kElementThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x; i < elements; i += step) {

@@ -1,6 +1,5 @@
 // haste.h over the kernels: argument checks, and no exception leaves.
 
-#include <atomic>
 #include <cinttypes>
 #include <new>
 
@@ -8,10 +7,9 @@
 #include "error.h"
 #include "haste/haste.h"
 #include "layout.h"
+#include "run_count.h"
 
 namespace {
-
-std::atomic<uint64_t> run_count{0};
 
 template <typename Body>
 haste_status guarded(Body body) {
@@ -50,7 +48,7 @@ haste_status haste_conv_output_size(const haste_conv* conv, int64_t height, int6
 
 haste_status haste_conv_run(const haste_conv* conv, const haste_conv_run_args* args) {
   if (!conv || !args) return missing("conv and args");
-  run_count.fetch_add(1, std::memory_order_relaxed);
+  haste::run_count.fetch_add(1, std::memory_order_relaxed);
   return guarded([&] { return haste::run_conv(*conv, *args, nullptr, nullptr); });
 }
 
@@ -102,6 +100,6 @@ haste_status haste_select_isa(const char* name) { return haste::select_kernels(n
 
 const char* haste_version(void) { return HASTE_VERSION; }
 const char* haste_error_message(void) { return haste::last_error(); }
-uint64_t haste_run_count(void) { return run_count.load(); }
+uint64_t haste_run_count(void) { return haste::run_count.load(); }
 
 }  // extern "C"

@@ -1,0 +1,52 @@
+"""The ONNX Runtime binding of the CUDA kernels.
+
+Two things can be checked without a GPU. The host library registers the CUDA provider's operators, loops underneath,
+in the CPU provider's place: attributes, constants, steering, residuals, layouts and errors go through the same code.
+And libhaste_ops_cuda.so must load and run on the CPU where there is no GPU, since it replaces libhaste_ops.so.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cuda.device import Target, _find
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_operator_tests(library: Path) -> None:
+    """tests/operator/test_onnxruntime.py with another library, in a process of its own: one domain, one library."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/operator/test_onnxruntime.py"],
+        cwd=ROOT,
+        env={**os.environ, "HASTE_OPS_LIBRARY": str(library)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_binding_of_the_cuda_kernels(host_library: Target) -> None:
+    run_operator_tests(Path(host_library.lib._name))
+
+
+def test_cuda_library_runs_on_the_cpu() -> None:
+    path = _find("libhaste_ops_cuda.so", "HASTE_OPS_CUDA_LIBRARY")
+    if path is None:
+        pytest.skip("libhaste_ops_cuda.so is not built (it needs nvcc)")
+    run_operator_tests(path)
+
+
+def test_cuda_provider(tmp_path: Path) -> None:
+    """On the CUDA provider: same output as the host's, steering without a copy, two sessions at once."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA provider")
+    from tests.cuda.provider import check_sessions
+
+    check_sessions()

@@ -1,0 +1,184 @@
+"""Launch geometry, shared memory and workspace, planned without a GPU; and that no plan changes a result.
+
+The host library runs any plan, so every way to cut the work is checked for what it computes: little and much shared
+memory, weights resident or not, wide and narrow tiles, one launch or many.
+"""
+
+from __future__ import annotations
+
+from ctypes import byref, c_float, c_int64
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tests.cuda.compare import check_codes, check_values, conv_of, run_of
+from tests.cuda.device import TYPE, Target
+from tests.operator.cases import Case, build
+from tests.operator.native import ConvParams
+
+
+class Plan(NamedTuple):
+    """What haste_cuda_host_plan writes, in its order."""
+
+    tile: int
+    resident: int
+    convolve_shared: int
+    patches_per_block: int
+    lanes: int
+    hyperplane_group: int
+    front_shared: int
+    front_slot: int
+    windows_shared: int
+    patches: int
+    chunk: int
+    front_blocks: int
+    convolve_blocks: int
+    workspace: int
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a plan needs to know of a GPU; sizes in bytes."""
+
+    multiprocessors: int
+    shared_per_block: int
+    shared_per_multiprocessor: int
+    l2: int
+
+    def use(self, host: Target) -> None:
+        host.lib.haste_cuda_host_limits(
+            self.multiprocessors, self.shared_per_block, self.shared_per_multiprocessor, self.l2
+        )
+
+
+GPUS = {
+    "Jetson Nano (5.3)": Gpu(1, 48 << 10, 64 << 10, 256 << 10),
+    "Turing (7.5)": Gpu(40, 64 << 10, 64 << 10, 4 << 20),
+    "A100 (8.0)": Gpu(108, 163 << 10, 164 << 10, 40 << 20),
+    "Orin (8.7)": Gpu(16, 163 << 10, 164 << 10, 4 << 20),
+    "Ada (8.9)": Gpu(128, 99 << 10, 100 << 10, 72 << 20),
+    "H200 (9.0)": Gpu(132, 227 << 10, 228 << 10, 60 << 20),
+}
+LAYERS = [
+    (3, 64, 3, 240),
+    (64, 64, 3, 240),
+    (128, 128, 3, 120),
+    (256, 256, 3, 60),
+    (512, 512, 3, 15),
+    (2048, 512, 1, 7),
+    (256, 64, 1, 56),
+    (4096, 16, 3, 4),
+    (48, 32, 7, 20),
+]
+
+
+def plan(
+    host: Target, gpu: Gpu, layer: tuple[int, int, int, int], batch: int = 1, dtype: str = "float32", count: int = 14
+) -> Plan:
+    channels, outputs, kernel, side = layer
+    pad = kernel // 2
+    params = ConvParams(
+        *(channels, outputs, kernel, kernel, pad, pad, pad, pad, 3, count), 0, 0, (c_float * 2)(), 0, 0, 0, 0
+    )
+    numbers = (c_int64 * len(Plan._fields))()
+    gpu.use(host)
+    host.lib.haste_cuda_host_plan(byref(params), TYPE[dtype], batch, side, side, numbers)
+    return Plan(*numbers)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("gpu", GPUS.values(), ids=GPUS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_plans_fit_the_gpu(host: Target, gpu: Gpu, layer: tuple[int, int, int, int], dtype: str) -> None:
+    channels, _, kernel, _ = layer
+    for batch in (1, 8, 32):
+        made = plan(host, gpu, layer, batch, dtype)
+        assert made.front_shared <= gpu.shared_per_block
+        assert made.convolve_shared <= gpu.shared_per_block
+        weights = channels * kernel**2 * made.tile * np.dtype(dtype).itemsize
+        assert not made.resident or weights < made.convolve_shared
+        assert made.lanes * made.patches_per_block == 256
+        assert made.lanes >= 32
+        assert made.chunk <= made.patches
+        assert made.front_blocks == -(-made.chunk // made.patches_per_block)
+        assert 1 <= made.convolve_blocks <= 65535
+        window = (kernel + 2) ** 2
+        assert made.workspace >= made.chunk * channels * window * 4
+
+
+def test_weights_of_middle_layers_stay_in_shared_memory(host: Target) -> None:
+    """The design's point: on a data-centre GPU every layer of VGG16 finds a tile whose weights are resident."""
+    gpu = GPUS["H200 (9.0)"]
+    tiles = [plan(host, gpu, (channels, channels, 3, 30)) for channels in (64, 128, 256, 512)]
+    assert all(made.resident for made in tiles)
+    assert [made.tile for made in tiles] == [32, 16, 16, 8]
+
+
+def test_workspace_does_not_grow_with_the_batch(host: Target) -> None:
+    """Beyond what fills the GPU, more images mean more launches and not more memory."""
+    for gpu in GPUS.values():
+        few, many = (plan(host, gpu, (64, 64, 3, 240), batch).workspace for batch in (32, 64))
+        assert few == many
+
+
+SMALL = {
+    "no shared memory to speak of": Gpu(2, 4 << 10, 4 << 10, 1 << 20),
+    "windows in the workspace": Gpu(2, 14 << 10, 16 << 10, 1 << 20),
+    "weights not resident": Gpu(2, 24 << 10, 25 << 10, 1 << 20),
+    "tile of 8": Gpu(3, 30 << 10, 32 << 10, 1 << 20),
+    "tile of 16": Gpu(3, 46 << 10, 48 << 10, 1 << 20),
+    "tile of 32": Gpu(5, 200 << 10, 200 << 10, 8 << 20),
+}
+LAYER = Case(batch=2, channels=64, outputs=40, height=10, width=11, count=20, kind="relu", seed=4, residual=True)
+
+
+@pytest.mark.parametrize("gpu", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
+def test_no_plan_changes_a_result(host: Target, gpu: Gpu, kernel: tuple[int, int]) -> None:
+    gpu.use(host)
+    case = replace(LAYER, kernel=kernel)
+    check_codes(host, case)
+    check_values(host, case)
+    check_values(host, replace(case, tau=0.4, groups=11))
+    check_values(host, case, "float16")
+
+
+def test_small_gpus_cover_every_placement(host: Target) -> None:
+    """The GPUs above are worth testing only while they lead to different plans."""
+    plans = [plan(host, gpu, (64, 40, 3, 10), count=20) for gpu in SMALL.values()]
+    assert {made.tile for made in plans if made.resident} == {8, 16, 32}
+    assert any(not made.resident for made in plans)
+    assert {made.windows_shared for made in plans} == {0, 1}
+    assert {made.patches_per_block > 1 for made in plans} == {True, False}
+    assert any(made.front_slot > 0 for made in plans)
+
+
+def test_many_launches_are_one(host: Target) -> None:
+    """A run cut into several pairs of launches gives the bits of a run in one."""
+    case = replace(LAYER, channels=512, outputs=16, height=40, width=40, batch=1, residual=False, groups=60)
+    problem = build(case)
+    results = []
+    for gpu in (Gpu(1, 99 << 10, 100 << 10, 1 << 10), Gpu(64, 99 << 10, 100 << 10, 512 << 20)):
+        gpu.use(host)
+        with conv_of(host, problem) as conv:
+            results.append(run_of(conv, problem))
+    cut = plan(host, Gpu(1, 99 << 10, 100 << 10, 1 << 10), (512, 16, 3, 40))
+    assert cut.chunk < cut.patches
+    assert (results[0].y == results[1].y).all()
+    assert (results[0].stats == results[1].stats).all()
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (2, 3)])
+def test_threads_of_a_phase_are_independent(host: Target, kernel: tuple[int, int]) -> None:
+    """Between two barriers no thread may read what another one writes, so their order cannot matter."""
+    problem = build(replace(LAYER, kernel=kernel, tau=0.4, count=9))
+    results = []
+    for order in (0, 1, 2, 5, 11):
+        host.lib.haste_cuda_host_thread_order(order)
+        with conv_of(host, problem) as conv:
+            results.append(run_of(conv, problem))
+    for other in results[1:]:
+        assert (other.y == results[0].y).all()
+        assert (other.stats == results[0].stats).all()
