@@ -31,6 +31,7 @@ from haste_export.plan import LayerSetting
 from haste_export.report import Report
 from haste_export.rules.fold_affine import fold_affine_rules
 from haste_export.rules.fold_batch_norm import FoldBatchNorm
+from haste_export.rules.fold_pad import FoldPad
 from haste_export.rules.fuse_activation import fuse_activation_rules
 from haste_export.rules.fuse_hard_swish import FuseHardSwish
 from haste_export.rules.fuse_residual import fuse_residual_rules
@@ -119,6 +120,7 @@ def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir
     yield "prepare", Prepare(options)
     yield "sort", TopologicalSortPass()
     yield "remove-identities", IdentityEliminationPass()
+    yield "fold-pad", lambda model: apply_rules(model, [FoldPad(Constants(model)).as_rule()])
     yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])
     yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))
     yield "remove-unused", RemoveUnusedNodesPass()

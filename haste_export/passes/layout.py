@@ -52,12 +52,11 @@ class BlockedLayout(ir.passes.InPlacePass):
                     _set_conv_layouts(node, blocked)
             for value, readers in plain_readers.items():
                 _add_reorder(graph, value, readers, names)
-            pools = [(node, pool_form(node)) for node in graph]
+            pools = [(node, form) for node, form in chain.pools.items() if node.inputs[0] in blocked]
             for node, form in pools:
-                if form is not None and node.inputs[0] in blocked:
-                    _replace_pool(graph, node, form, blocked)
-                    self.pools += 1
+                _replace_pool(graph, node, form, blocked)
             self.reorders += len(plain_readers)
+            self.pools += len(pools)
         return ir.passes.PassResult(model, modified=self.reorders + self.pools > 0)
 
 
@@ -71,6 +70,8 @@ class _Chain:
         self._parent: dict[ir.Value, ir.Value] = {}
         self._nodes = list(graph)
         self._tied = {node: tied_values(node, constants, dims) for node in self._nodes}
+        forms = {node: pool_form(node, dims) for node in self._nodes}
+        self.pools = {node: form for node, form in forms.items() if form is not None}
         for tied in self._tied.values():
             for other in tied[1:]:
                 self._union(tied[0], other)
@@ -104,7 +105,7 @@ class _Chain:
         for value in values:
             node = value.producer()
             assert node is not None
-            pool_reads_blocked = pool_form(node) is not None and node.inputs[0] in blocked
+            pool_reads_blocked = node in self.pools and node.inputs[0] in blocked
             if not (_is_haste_conv(node) or pool_reads_blocked or self._tied[node]):
                 return False
             ends += _is_haste_conv(node)
@@ -123,7 +124,7 @@ class _Chain:
     def _reads_blocked(self, node: ir.Node, index: int) -> bool:
         if _is_haste_conv(node):
             return index in (X, Z)
-        return pool_form(node) is not None or bool(self._tied.get(node))
+        return node in self.pools or bool(self._tied.get(node))
 
     def _is_local(self, value: ir.Value) -> bool:
         producer = value.producer()
@@ -145,6 +146,9 @@ def tied_values(node: ir.Node, constants: Constants, dims: Dims) -> list[ir.Valu
     if node.domain != "" or len(node.outputs) != 1:
         return []
     out = node.outputs[0]
+    if node.op_type == "Dropout":
+        # Only what a model for inference holds: no training input, and the mask unused.
+        return [out, node.inputs[0]] if len(node.inputs) <= 2 and node.inputs[0] is not None else []
     if node.op_type in _UNARY:
         first, *bounds = node.inputs
         scalars = all(bound is None or constants.scalar(bound) is not None for bound in bounds)

@@ -47,8 +47,9 @@ def test_one_command(path: Path) -> None:
 def test_options_reach_the_model(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     result = call(
-        path, out, "--hyperplanes", 9, "--sparsity", 0.25, "--merge", "mean", "--patch", 2, "--seed", 4, "--skip-first", 0,
-        "--exclude", "re:^a", "--input-shape", "x:2,16,12,9", "--weights", "oihw", "--layout", "nchw", "--json", "-",
+        path, out, "--hyperplanes", 9, "--sparsity", 0.25, "--merge", "mean", "--patch", 2, "--seed", 4,
+        "--skip-first", 0, "--exclude", "re:^a", "--input-shape", "x:2,16,12,9", "--weights", "oihw",
+        "--layout", "nchw", "--json", "-",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     document = json.loads(result.output)

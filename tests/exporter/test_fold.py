@@ -171,3 +171,41 @@ def test_folding_keeps_the_layer_name(has_library: bool) -> None:
     small = compress(model, skip_first=0)
     assert [node.name for node in small.graph.node] == ["layer1"]
     assert_same_function(model, small, library=has_library)
+
+
+PADS = {
+    "opset 7": ("p = Pad <pads = [0,0,1,2,0,0,3,0]> (x)", {}, 7),
+    "opset 11": ("p = Pad (x, pads)", {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0])}, 11),
+    "value": ("p = Pad (x, pads, v)", {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0]), "v": np.array(0, np.float32)}, 17),
+}
+
+
+@pytest.mark.parametrize("form", PADS)
+@pytest.mark.parametrize("own", ["pads = [1,0,0,1]", 'auto_pad = "VALID"'])
+def test_zeros_around_the_image_fold(form: str, own: str, has_library: bool) -> None:
+    line, constants, opset = PADS[form]
+    model = text_model(f"{line}\ny = Conv <{own}> (p, w)", {**WEIGHTS, **constants}, opset=opset)
+    small = compress(model, skip_first=0)
+    assert op_types(small) == ["HasteConv"]
+    assert_same_function(model, small, library=has_library)
+
+
+@pytest.mark.parametrize(
+    ("line", "constants", "own"),
+    [
+        ('p = Pad <mode = "reflect"> (x, pads)', {"pads": [0, 0, 1, 2, 0, 0, 3, 0]}, "pads = [0,0,0,0]"),
+        ("p = Pad (x, pads)", {"pads": [0, 0, 1, 2, 0, 0, -3, 0]}, "pads = [0,0,0,0]"),
+        ("p = Pad (x, pads)", {"pads": [1, 0, 1, 2, 0, 0, 3, 0]}, "pads = [0,0,0,0]"),
+        ("p = Pad (x, pads)", {"pads": [0, 0, 1, 2, 0, 0, 3, 0]}, 'auto_pad = "SAME_UPPER"'),
+        ("v = Constant <value = float {1}> ()\np = Pad (x, pads, v)", {"pads": [0, 0, 1, 2, 0, 0, 3, 0]}, "group = 1"),
+        ("p = Pad (x, pads, , axes)", {"pads": [1, 2], "axes": [2]}, "group = 1"),
+    ],
+)
+def test_other_padding_stays(line: str, constants: dict[str, list[int]], own: str) -> None:
+    arrays = {name: np.array(value) for name, value in constants.items()}
+    stays(f"{line}\ny = Conv <{own}> (p, w)", {**WEIGHTS, **arrays}, "Pad", opset=18)
+
+
+def test_a_padded_image_with_another_reader_stays() -> None:
+    body = "p = Pad (x, pads)\ny = Conv (p, w)\nz = Neg (p)"
+    stays(body, {**WEIGHTS, "pads": np.array([0, 0, 1, 2, 0, 0, 3, 0])}, "Pad", outputs="float[] y, float[] z")

@@ -131,6 +131,8 @@ def test_an_unknown_activation_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [1e-20, -3.4028234663852886e38, 1e22, 0.0, 123456.75])
 def test_numbers_survive_the_text_form(value: float) -> None:
-    body = ConvBody(17, (Activation("LeakyRelu", (value,)),), packed=False, partial=False, residual=False, bounded=False)
+    body = ConvBody(
+        17, (Activation("LeakyRelu", (value,)),), packed=False, partial=False, residual=False, bounded=False
+    )
     (attribute,) = body.function().node[-1].attribute
     assert attribute.f == np.float32(value)

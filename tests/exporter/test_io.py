@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import stat
@@ -201,7 +200,7 @@ def test_a_full_disk_leaves_the_old_file(path: Path, tmp_path: Path, external: b
 
     script = "import sys, haste_export as h; h.compress(sys.argv[1], sys.argv[2], external_data=sys.argv[3] == 'True')"
     command = [sys.executable, "-c", script, str(path), str(target), str(external)]
-    result = subprocess.run(command, preexec_fn=fill, capture_output=True, text=True, check=False, cwd=os.getcwd())
+    result = subprocess.run(command, preexec_fn=fill, capture_output=True, text=True, check=False, cwd=Path.cwd())
     assert result.returncode != 0
     assert "OutputError: cannot write" in result.stderr
     assert target.read_bytes() == b"old model"
@@ -223,8 +222,8 @@ def test_links_and_permissions_survive(path: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_model_over_two_gigabytes(tmp_path: Path) -> None:
     """Weights of 2.2 GB, a hole in a file, pass through without being held in memory."""
-    model = text_model(BODY + "\nf = Flatten (y)\nz = MatMul (f, big)", {"w": filters(16, 16, 3, 3), "v": filters(64, 16, 3, 3)},
-                       outputs="float[] z")  # fmt: skip
+    constants = {"w": filters(16, 16, 3, 3), "v": filters(64, 16, 3, 3)}
+    model = text_model(BODY + "\nf = Flatten (y)\nz = MatMul (f, big)", constants, outputs="float[] z")
     columns = 2_200_000_000 // (4 * 64 * 72)
     big = onnx.TensorProto(name="big", data_type=onnx.TensorProto.FLOAT, dims=[64 * 72, columns],
                            data_location=onnx.TensorProto.EXTERNAL)  # fmt: skip

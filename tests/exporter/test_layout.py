@@ -74,9 +74,8 @@ def layouts(model: onnx.ModelProto) -> list[str]:
             ["Conv NNN", "MaxPool", "Conv NNN"], id="pool with dilation",
         ),
         pytest.param(
-            "a = conv(x, w)\nm = MaxPool <kernel_shape = [3,3], strides = [2,2], auto_pad = \"SAME_UPPER\"> (a)\n"
-            "y = conv(m, w)",
-            ["Conv NNN", "MaxPool", "Conv NNN"], id="pool with automatic pads",
+            "a = conv(x, w)\nm = Dropout (a)\ny = conv(m, w)",
+            ["Conv NNb", "Dropout", "Conv bNN"], id="dropout between",
         ),
         pytest.param(
             "a = conv(x, w)\nr = Softplus (a)\ny = conv(r, w)", ["Conv NNb", "Softplus", "Conv bNN"], id="elementwise",
@@ -131,6 +130,34 @@ def test_a_graph_output_inside_a_chain_keeps_its_name(has_library: bool) -> None
     assert layouts(small) == ["Conv NNb", "Reorder bN", "Conv bNb", "Conv bNN"]
     assert report.reorders == 1
     assert_same_function(model, small, library=has_library)
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize("window", ["kernel_shape = [3,3], strides = [2,2]", "kernel_shape = [2,4]",
+                                    "kernel_shape = [3,2], strides = [3,2]"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+def test_automatic_pads_become_explicit(mode: str, window: str, kind: str, has_library: bool) -> None:
+    model = net(f'a = conv(x, w)\nm = {kind} <{window}, auto_pad = "{mode}"> (a)\ny = conv(m, w)')
+    small = compress(model, skip_first=0)
+    assert layouts(small) == ["Conv NNb", f"{kind} bb", "Conv bNN"]
+    assert_same_function(model, small, library=has_library)
+
+
+def test_automatic_pads_with_a_stride_beyond_the_kernel_stay(has_library: bool) -> None:
+    model = net('a = conv(x, w)\nm = MaxPool <kernel_shape = [1,2], strides = [3,3], auto_pad = "SAME_UPPER"> (a)\n'
+                "y = conv(m, w)")  # fmt: skip
+    small = compress(model, skip_first=0)
+    assert layouts(small) == ["Conv NNN", "MaxPool", "Conv NNN"]
+    assert_same_function(model, small, library=has_library)
+
+
+def test_automatic_pads_of_an_unknown_size_stay(has_library: bool) -> None:
+    pool = 'MaxPool <kernel_shape = [3,3], strides = [2,2], auto_pad = "SAME_UPPER"> (a)'
+    body = f"a = Conv <pads = [1,1,1,1]> (x, w)\nm = {pool}\ny = Conv (m, w)"
+    model = text_model(body, {"w": WEIGHTS["w"]}, inputs="float[n,32,h,8] x")
+    small = compress(model, skip_first=0)
+    assert layouts(small) == ["Conv NNN", "MaxPool", "Conv NNN"]
+    assert_same_function(model, small, library=has_library, dynamic=9)
 
 
 def test_a_pool_with_indices_stays(has_library: bool) -> None:

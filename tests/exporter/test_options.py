@@ -75,7 +75,8 @@ def test_plan_takes_short_forms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"levels": [{"a": 99}]}', '{"levels": [{"a": {}}]}', '{"levels": [{"a": 1}], "default_level": 2}']
+    "text",
+    ["", "[]", '{"levels": [{"a": 99}]}', '{"levels": [{"a": {}}]}', '{"levels": [{"a": 1}], "default_level": 2}'],
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"

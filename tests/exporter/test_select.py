@@ -76,7 +76,11 @@ def test_a_bias_from_outside_stays() -> None:
 
 def test_quantised_weights_stay() -> None:
     body = "d = DequantizeLinear (q, scale, zero)\n[layer] y = Conv (x, d)"
-    constants = {"q": np.ones((16, 16, 3, 3), np.int8), "scale": np.array(0.5, np.float32), "zero": np.array(0, np.int8)}
+    constants = {
+        "q": np.ones((16, 16, 3, 3), np.int8),
+        "scale": np.array(0.5, np.float32),
+        "zero": np.array(0, np.int8),
+    }
     assert "its weights are computed at run time" in only_layer(text_model(body, constants))
 
 
@@ -92,7 +96,10 @@ def test_weights_of_old_models_are_inputs_as_well(has_library: bool) -> None:
 
 WEIGHT_FORMS: dict[str, tuple[str, dict[str, Array]]] = {
     "initializer": ("y = Conv <pads = [1,1,1,1]> (x, w)", {"w": filters(16, 16, 3, 3)}),
-    "Identity": ("v = Identity (w)\nu = Identity (v)\ny = Conv <pads = [1,1,1,1]> (x, u)", {"w": filters(16, 16, 3, 3)}),
+    "Identity": (
+        "v = Identity (w)\nu = Identity (v)\ny = Conv <pads = [1,1,1,1]> (x, u)",
+        {"w": filters(16, 16, 3, 3)},
+    ),
     "ConstantOfShape": (
         "v = ConstantOfShape <value = float[1] {0.125}> (s)\ny = Conv <pads = [1,1,1,1]> (x, v)",
         {"s": np.array([16, 16, 3, 3])},
@@ -208,7 +215,9 @@ def test_unnamed_and_equally_named_layers_get_names_of_their_own(has_library: bo
 
 def test_layers_inside_local_functions_stay() -> None:
     function = '<domain: "test", opset_import: ["": 17]>\nblock (x, w) => (y) {\n [inner] y = Conv (x, w)\n}'
-    model = text_model("a = test.block (x, w)\n[outer] y = Conv (a, w)", {"w": filters(16, 16, 1, 1)}, functions=function)
+    model = text_model(
+        "a = test.block (x, w)\n[outer] y = Conv (a, w)", {"w": filters(16, 16, 1, 1)}, functions=function
+    )
     small, report = compress_with_report(model, skip_first=0)
     assert report.layer("inner").reason == "it is inside the local function 'block'"
     assert op_types(small) == ["block", "HasteConv"]

@@ -141,10 +141,14 @@ def test_provenance_is_in_the_metadata(model: onnx.ModelProto) -> None:
     assert props["haste.hyperplanes"] == "12"
     assert props["haste.sparsity"] == "0.25"
     assert props["haste.version"]
-    assert [(entry.domain, entry.version) for entry in small.opset_import if entry.domain == "ai.haste"] == [("ai.haste", 1)]
+    assert [(entry.domain, entry.version) for entry in small.opset_import if entry.domain == "ai.haste"] == [
+        ("ai.haste", 1)
+    ]
 
 
 def test_activations_have_their_shapes_in_the_file(model: onnx.ModelProto) -> None:
     small = compress(model, skip_first=0)
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in small.graph.value_info}
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in small.graph.value_info
+    }
     assert shapes[haste_convs(small)[0].output[0]] == [1, 16, 18, 18]
