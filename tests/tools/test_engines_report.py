@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.engines import report
+from tools.engines import machine, report
 from tools.engines.adapters.base import Outputs
 from tools.engines.interleave import Point
 from tools.engines.report import Table, markdown
@@ -95,3 +95,15 @@ def test_everything_is_written(tmp_path: Path) -> None:
     content = json.loads(data.read_text(encoding="utf-8"))
     assert [row["label"] for row in content["tables"][0]["rows"]] == [row.label for row in TABLE.rows]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_programs_at_work_are_counted() -> None:
+    busy = machine.busy_cores(0.2)
+    assert busy >= 0
+
+
+def test_a_quiet_machine_gives_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    machine.warn_if_busy(0.05)
+    assert capsys.readouterr().err == ""
+    machine.warn_if_busy(0.7)
+    assert "0.7 cores" in capsys.readouterr().err

@@ -128,18 +128,18 @@ def _job(model: Model, folder: Path, threads: int, hyperplanes: tuple[int, ...])
 def _table(names: Sequence[str], job: Job, folder: Path, plan: Plan, timeout: float) -> Table:
     print(f"{job.threads} thread(s)", file=sys.stderr)
     inputs = folder / "inputs.npy"
-    before = machine.load()
-    machine.warn_if_busy(before)
     workers, failures = start_all(names, job, inputs, folder, timeout)
     try:
+        before = machine.busy_cores()
+        machine.warn_if_busy(before)
         points = {worker.name: [_point(worker, label) for label in worker.labels] for worker in workers}
         print("  measuring", file=sys.stderr, flush=True)
         measure([point for found in points.values() for point in found], len(np.load(inputs, mmap_mode="r")), plan)
-        ended = machine.load()
+        after = machine.busy_cores()
     finally:
         for worker in workers:
             worker.close()
-    return Table(job.threads, _rows(names, workers, points, failures), (before, ended))
+    return Table(job.threads, _rows(names, workers, points, failures), (before, after))
 
 
 def _point(worker: Worker, label: str) -> Point:

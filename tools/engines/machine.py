@@ -7,10 +7,13 @@ import os
 import platform
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tools.engines.environment import ROOT
+
+QUIET_CORES = 0.1  # more than this is no quiet machine
 
 
 def processor() -> str:
@@ -38,15 +41,29 @@ def describe(script: str) -> dict[str, str]:
     }
 
 
-def load() -> float:
-    """Return the load average of the last minute."""
-    return os.getloadavg()[0]
+def busy_cores(seconds: float = 1.0) -> float:
+    """Return how many cores are at work while this process sleeps for some seconds; the load average without /proc.
+
+    To be called when everything of ours is idle or stopped: what is left is what disturbs a measurement.
+    """
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return os.getloadavg()[0]
+    before, start = _busy_ticks(stat), time.monotonic()
+    time.sleep(seconds)
+    ticks = _busy_ticks(stat) - before
+    return ticks / os.sysconf("SC_CLK_TCK") / (time.monotonic() - start)
 
 
-def warn_if_busy(load_average: float) -> None:
+def _busy_ticks(stat: Path) -> int:
+    # The first line: "cpu" user nice system idle iowait irq softirq steal ..., summed over the cores.
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (
+        int(word) for word in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+    )
+    return user + nice + system + irq + softirq + steal
+
+
+def warn_if_busy(busy: float) -> None:
     """Say on stderr that results are not to be trusted when something else runs."""
-    if load_average > 0.5:
-        print(
-            f"warning: load average {load_average:.2f}; something else is running, so these times mean little",
-            file=sys.stderr,
-        )
+    if busy > QUIET_CORES:
+        print(f"warning: other programs keep {busy:.1f} cores busy, so these times mean little", file=sys.stderr)

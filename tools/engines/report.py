@@ -25,11 +25,11 @@ _HEADINGS = (
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one number of threads, and the load average when it began and ended."""
+    """The rows of one number of threads, and how many cores others kept busy before and after."""
 
     threads: int
     rows: Sequence[Row]
-    load: tuple[float, float]
+    busy: tuple[float, float]
 
 
 def markdown(title: str, header: Mapping[str, str], tables: Sequence[Table]) -> str:
@@ -42,7 +42,10 @@ def markdown(title: str, header: Mapping[str, str], tables: Sequence[Table]) -> 
         failed = [row for row in table.rows if row.failure is not None]
         lines += ["", "Not measured, or not to the end:", ""] * bool(failed)
         lines += [f"* **{row.label}**: {row.failure}" for row in failed]
-        lines += ["", f"Load average {table.load[0]:.2f} when measuring began, {table.load[1]:.2f} when it ended."]
+        lines += [
+            "",
+            f"Cores kept busy by other programs: {table.busy[0]:.2f} before measuring, {table.busy[1]:.2f} after.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -30,7 +30,7 @@ def main(out: Path, seconds: float, only: tuple[str, ...]) -> None:
     Writes scaling.md, scaling.json and scaling.png.
     """
     chosen = {name: layers for name, layers in sweeps().items() if not only or name in only}
-    before = machine.load()
+    before = machine.busy_cores()
     machine.warn_if_busy(before)
     results: dict[str, list[Result]] = {}
     try:
@@ -42,6 +42,8 @@ def main(out: Path, seconds: float, only: tuple[str, ...]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3)
     versions = f"haste-export {haste_export.__version__}, {runtime_ops.isa()}; onnxruntime {onnxruntime.__version__}"
-    load = f"{before:.2f} when measuring began, {machine.load():.2f} when it ended"
-    for path in report.write(out, {**machine.describe(SCRIPT), "versions": versions, "load average": load}, results):
+    busy = f"{before:.2f} before measuring, {machine.busy_cores():.2f} after"
+    for path in report.write(
+        out, {**machine.describe(SCRIPT), "versions": versions, "cores kept busy by other programs": busy}, results
+    ):
         print(path)
