@@ -73,7 +73,8 @@ Measurement measure(Session& session, const DynamicLibrary& library, const Optio
   Measurement result;
   result.memory_loaded = peak_memory();
   MemoryStreams streams;
-  if (options.marks) mark(Mark::kWarm);
+  // What a cold run starts from is empty caches: nothing before it needs to be simulated.
+  if (options.marks && !options.evict_bytes) mark(Mark::kWarm);
   for (int i = 0; i < options.warmup; i++) session.run();
   const std::uint64_t before = native_run_count(library);
   for (int i = 0; i < options.runs; i++) {
