@@ -34,12 +34,14 @@ def tests(session: nox.Session) -> None:
     session.run("make", "test", "ARGS=" + " ".join(session.posargs), external=True)
 
 
-@nox.session
+@nox.session(python=False)
 def sanitize(session: nox.Session) -> None:
-    """The native tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    session.install("-r", "requirements/dev.txt")
-    session.run("cmake", "--preset", "sanitize")
-    session.run("cmake", "--build", "--preset", "sanitize")
+    """The native tests under AddressSanitizer and UndefinedBehaviorSanitizer, in the development environment."""
+    session.run("make", ".venv/.models", external=True)
+    # As in the Makefile: the CMake and Ninja of the system where there are such, else the pinned ones.
+    path = os.pathsep.join([os.environ["PATH"], str(ROOT / ".venv" / "bin")])
+    session.run("cmake", "--preset", "sanitize", env={"PATH": path}, external=True)
+    session.run("cmake", "--build", "--preset", "sanitize", env={"PATH": path}, external=True)
     environment = {
         "HASTE_OPS_LIBRARY": str(ROOT / "build" / "sanitize" / "libhaste_ops.so"),
         # Python itself is not instrumented, so the runtimes must be there before it starts.
@@ -47,10 +49,10 @@ def sanitize(session: nox.Session) -> None:
         # CPython never frees its interned objects, so leaks cannot be told from its own.
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-        "PYTHONPATH": str(ROOT),
     }
+    python = str(ROOT / ".venv" / "bin" / "python")
     arguments = session.posargs or NATIVE_TESTS
-    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=1800", *arguments, env=environment)
+    session.run(python, "-m", "pytest", "-q", "--timeout=1800", *arguments, env=environment, external=True)
 
 
 @nox.session
