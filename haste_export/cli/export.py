@@ -35,25 +35,21 @@ Exit codes: 0 done (also when there was nothing to rewrite); 1 the check failed;
 """
 
 
-class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
-    """NAME:1,3,224,224; the name may contain colons."""
-
-    name = "shape"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, tuple[int, ...]]:
-        """Split at the last colon."""
-        if isinstance(value, tuple):
-            return value
-        name, colon, sizes = str(value).rpartition(":")
+def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """NAME:1,3,224,224, split at the last colon, because names may contain some."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for value in values:
+        name, colon, sizes = value.rpartition(":")
         try:
             shape = tuple(int(size) for size in sizes.split(","))
         except ValueError:
             shape = ()
         if not (name and colon and shape):
-            self.fail(f"'{value}' is not of the form NAME:1,3,224,224", param, ctx)
-        return name, shape
+            raise click.BadParameter(f"'{value}' is not of the form NAME:1,3,224,224", ctx, param)
+        if name in shapes:
+            raise click.BadParameter(f"'{name}' is named twice", ctx, param)
+        shapes[name] = shape
+    return shapes
 
 
 @click.command("haste-export", cls=HasteCommand, epilog=_EPILOG, context_settings=CONTEXT)
@@ -70,7 +66,7 @@ class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
 @click.option("--include", multiple=True, metavar="NAME|re:…", help="Rewrite only layers that match; repeatable.")
 @click.option("--exclude", multiple=True, metavar="NAME|re:…", help="Leave layers that match; repeatable.")
 @click.option(
-    "--input-shape", "input_shapes", type=InputShape(), multiple=True, metavar="NAME:1,3,224,224",
+    "--input-shape", "input_shapes", callback=_parse_shapes, multiple=True, metavar="NAME:1,3,224,224",
     help="Fix the shape of an input, in the written model too; repeatable.",
 )  # fmt: skip
 @click.option(
@@ -95,7 +91,7 @@ class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
 def command(
     model: Path,
     output: Path | None,
-    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    input_shapes: dict[str, tuple[int, ...]],
     plan_file: Path | None,
     external_data: bool,
     check_runs: int,
@@ -117,14 +113,13 @@ def command(
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
     stored = read_plan(plan_file) if plan_file is not None else PlanFile(Plan())
     options.update(_not_on_the_command_line(stored.options))
-    shapes = _shapes(input_shapes)
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
     target, report = compress_with_report(
-        model, output, external_data=external_data, input_shapes=shapes, plan=stored.plan, **options
+        model, output, external_data=external_data, input_shapes=input_shapes, plan=stored.plan, **options
     )
     if check_runs or check_input is not None:
-        _check(report, model, target, check_runs, check_input, shapes)
+        _check(report, model, target, check_runs, check_input, input_shapes)
     write_json(report.to_json(), json_file)
     if json_file != "-":
         _print(report, make_console(), verbose)
@@ -157,13 +152,6 @@ def _check(
 def _refuse_overwriting(model: Path, output: Path | None) -> None:
     if output is not None and output.resolve() == model.resolve():
         raise OptionError("--check needs the original; write to another file")
-
-
-def _shapes(pairs: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[int, ...]]:
-    shapes = dict(pairs)
-    if len(shapes) != len(pairs):
-        raise OptionError("--input-shape names an input twice")
-    return shapes
 
 
 def _print(report: Report, console: Console, verbose: int) -> None:

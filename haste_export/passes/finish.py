@@ -1,16 +1,15 @@
-"""Last touches: provenance in the model's metadata, and no traces of the rewriter."""
+"""Last touch: provenance in the model's metadata."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnxscript.rewriter import RULE_NAME_TAG
 
 from haste_export.options import Options
 from haste_export.version import __version__
 
 
 class Finish(ir.passes.InPlacePass):
-    """Writes method, seed, L, s and version into `metadata_props`, and drops what rewriting left behind."""
+    """Writes method, seed, L, s and version into `metadata_props`."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -29,7 +28,4 @@ class Finish(ir.passes.InPlacePass):
             "haste.seed": str(options.seed),
             "haste.tau": repr(options.tau),
         })  # fmt: skip
-        for graph in model.graphs():
-            for node in graph:
-                node.metadata_props.pop(RULE_NAME_TAG, None)
         return ir.passes.PassResult(model, modified=True)

@@ -12,8 +12,8 @@ class Rule(RewriteRuleClassBase):
     """A pattern, its check and its replacement."""
 
     def as_rule(self) -> RewriteRule:
-        """The form that a RewriteRuleSet takes."""
-        return RewriteRule(self.pattern, self.rewrite, self.check, name=self.name, remove_nodes=self.remove_nodes)
+        """The form that a RewriteRuleSet takes. Without a name, which the rewriter would write into every new node."""
+        return RewriteRule(self.pattern, self.rewrite, self.check, remove_nodes=self.remove_nodes)
 
 
 def node_of(value: ir.Value) -> ir.Node:

@@ -148,7 +148,7 @@ def test_no_convolution_is_a_valid_end(tmp_path: Path) -> None:
         (["--input-shape", "x"], "is not of the form NAME:1,3,224,224"),
         (["--input-shape", "x:1,a"], "is not of the form"),
         (["--input-shape", "z:1,2"], "no input 'z'"),
-        (["--input-shape", "x:1,16,4,9", "--input-shape", "x:1,16,5,9"], "names an input twice"),
+        (["--input-shape", "x:1,16,4,9", "--input-shape", "x:1,16,5,9"], "'x' is named twice"),
         (["--input-shape", "x:1,8,4,9"], "which [1, 8, 4, 9] contradicts"),
         (["--plan", "none.json"], "cannot read the plan"),
         (["--no-such-option"], "No such option"),
