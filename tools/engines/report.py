@@ -42,10 +42,8 @@ def markdown(title: str, header: Mapping[str, str], tables: Sequence[Table]) -> 
         failed = [row for row in table.rows if row.failure is not None]
         lines += ["", "Not measured, or not to the end:", ""] * bool(failed)
         lines += [f"* **{row.label}**: {row.failure}" for row in failed]
-        lines += [
-            "",
-            f"Cores kept busy by other programs: {table.busy[0]:.2f} before measuring, {table.busy[1]:.2f} after.",
-        ]
+        before, after = table.busy
+        lines += ["", f"Cores kept busy by other programs: {before:.2f} before measuring, {after:.2f} after."]
     return "\n".join(lines) + "\n"
 
 

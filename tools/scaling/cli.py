@@ -43,7 +43,6 @@ def main(out: Path, seconds: float, only: tuple[str, ...]) -> None:
         sys.exit(3)
     versions = f"haste-export {haste_export.__version__}, {runtime_ops.isa()}; onnxruntime {onnxruntime.__version__}"
     busy = f"{before:.2f} before measuring, {machine.busy_cores():.2f} after"
-    for path in report.write(
-        out, {**machine.describe(SCRIPT), "versions": versions, "cores kept busy by other programs": busy}, results
-    ):
+    header = {**machine.describe(SCRIPT), "versions": versions, "cores kept busy by other programs": busy}
+    for path in report.write(out, header, results):
         print(path)
