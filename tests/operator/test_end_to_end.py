@@ -27,7 +27,7 @@ def hashed(case: Case) -> Case:
     return replace(case, groups=0, count=1 + case.seed % 32, kind=case.kind if case.kind in ORDINARY else "relu")
 
 
-@settings(max_examples=examples(250))
+@settings(max_examples=examples(150))
 @given(case=value_cases())
 @example(case=Case(channels=64, outputs=64, height=13, width=13, count=14, kind="relu", tau=0.3, seed=1))
 def test_run(case: Case) -> None:
