@@ -71,7 +71,9 @@ def make_pair(folder: Path, layers: list[Layer], size: int, seed: int = 0) -> tu
     stock_nodes, haste_nodes, hyperplanes = [], [], []
     for i in range(len(layers)):
         stock_nodes += [
-            helper.make_node("Conv", [names[i], f"w{i}", f"b{i}"], [f"c{i}"], f"conv{i}", pads=[1] * 4, kernel_shape=[3, 3]),
+            helper.make_node(
+                "Conv", [names[i], f"w{i}", f"b{i}"], [f"c{i}"], f"conv{i}", pads=[1] * 4, kernel_shape=[3, 3]
+            ),
             helper.make_node("Relu", [f"c{i}"], [names[i + 1]], f"relu{i}"),
         ]
         hyperplanes.append(numpy_helper.from_array(_hyperplanes(rng), f"v{i}"))
@@ -90,15 +92,23 @@ def make_pair(folder: Path, layers: list[Layer], size: int, seed: int = 0) -> tu
             )
         )
     stock = helper.make_model(
-        helper.make_graph(stock_nodes, "stock", [x], [output], initializers), opset_imports=[helper.make_opsetid("", OPSET)]
+        helper.make_graph(stock_nodes, "stock", [x], [output], initializers),
+        opset_imports=[helper.make_opsetid("", OPSET)],
     )
     stats = [helper.make_tensor_value_info(f"haste_stats/conv{i}", TensorProto.FLOAT, [8]) for i in range(len(layers))]
     steering = helper.make_tensor_value_info("haste_hyperplanes", TensorProto.INT64, [])
     default = numpy_helper.from_array(np.array(8, np.int64), "haste_hyperplanes")
     haste = helper.make_model(
         helper.make_graph(
-            haste_nodes, "haste", [x, steering], [output, *stats], [*initializers, *hyperplanes, default],
-            value_info=[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in zip(names[1:-1], shapes[:-1], strict=True)],
+            haste_nodes,
+            "haste",
+            [x, steering],
+            [output, *stats],
+            [*initializers, *hyperplanes, default],
+            value_info=[
+                helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+                for n, s in zip(names[1:-1], shapes[:-1], strict=True)
+            ],
         ),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
         functions=[haste_function()],
