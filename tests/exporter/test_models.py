@@ -79,12 +79,13 @@ def compare(model: onnx.ModelProto, small: onnx.ModelProto, feeds: dict[str, np.
 
 def conv_cases() -> dict[str, onnx.ModelProto]:
     """Every model of ONNX's node tests that has a Conv."""
-    cases = {case.name: case.model for case in load_model_tests(kind="node")}
-    return {
-        name: model
-        for name, model in cases.items()
-        if model is not None and any(node.op_type == "Conv" for node in model.graph.node)
-    }
+    found = {}
+    for case in load_model_tests(kind="node"):
+        # Older versions of onnx ship files, newer ones make the models when they are asked for.
+        model = case.model if case.model is not None else onnx.load(Path(case.model_dir) / "model.onnx")
+        if any(node.op_type == "Conv" for node in model.graph.node):
+            found[case.name] = model
+    return found
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
