@@ -44,8 +44,11 @@ void run(const haste_cuda_conv* conv, const haste_cuda_run_args& args, const uin
   if (!labels) run_count.fetch_add(1, std::memory_order_relaxed);
   haste_cuda_run_args checked = args;
   if (labels) checked.hyperplanes = 0;
-  conv->conv.run(checked, labels ? Grouping::kLabels : args.hyperplanes > 0 ? Grouping::kHash : Grouping::kDense, labels,
-                 nullptr);
+  conv->conv.run(checked,
+                 labels                 ? Grouping::kLabels
+                 : args.hyperplanes > 0 ? Grouping::kHash
+                                        : Grouping::kDense,
+                 labels, nullptr);
 }
 
 std::vector<unsigned char> on_host(const void* from, size_t bytes) {
@@ -80,7 +83,8 @@ haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_
     const LayerPlan layer = plan_layer(*params, element, backend::limits());
     const auto count = static_cast<size_t>(weight_count(layer, params->weight_layout));
     const std::vector<unsigned char> host_weights = on_host(weights, count * element);
-    const std::vector<unsigned char> host_bias = on_host(bias, static_cast<size_t>(params->out_channels) * sizeof(float));
+    const std::vector<unsigned char> host_bias =
+        on_host(bias, static_cast<size_t>(params->out_channels) * sizeof(float));
     const std::vector<unsigned char> host_hyperplanes =
         on_host(hyperplanes, static_cast<size_t>(params->max_hyperplanes * layer.window));
     *conv = new haste_cuda_conv{{*params, type, host_weights.data(), reinterpret_cast<const float*>(host_bias.data()),
@@ -88,10 +92,12 @@ haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_
   });
 }
 
-void haste_cuda_conv_destroy(haste_cuda_conv* conv) { delete conv; }
+void haste_cuda_conv_destroy(haste_cuda_conv* conv) {
+  delete conv;
+}
 
-haste_status haste_cuda_conv_output_size(const haste_cuda_conv* conv, int64_t height, int64_t width, int64_t* out_height,
-                                         int64_t* out_width) {
+haste_status haste_cuda_conv_output_size(const haste_cuda_conv* conv, int64_t height, int64_t width,
+                                         int64_t* out_height, int64_t* out_width) {
   return guarded([&] {
     require(conv && out_height && out_width, "no argument of haste_cuda_conv_output_size may be NULL");
     const RunPlan plan = conv->conv.plan(1, height, width);
@@ -144,8 +150,12 @@ haste_status haste_cuda_pool_run(const haste_pool_params* params, haste_cuda_typ
     if (haste_pool_output_size(params, height, width, &out_height, &out_width) != HASTE_OK) {
       fail(HASTE_INVALID_ARGUMENT, haste_error_message());
     }
-    const PoolArgs args{*params, view_of(channels, height, width, params->x_layout),
-                        view_of(channels, out_height, out_width, params->y_layout), batch, x, y};
+    const PoolArgs args{*params,
+                        view_of(channels, height, width, params->x_layout),
+                        view_of(channels, out_height, out_width, params->y_layout),
+                        batch,
+                        x,
+                        y};
     const int64_t elements = batch * args.y_view.image();
     if (elements == 0) return;
     require(x && y, "x and y may not be NULL");
@@ -153,12 +163,13 @@ haste_status haste_cuda_pool_run(const haste_pool_params* params, haste_cuda_typ
   });
 }
 
-haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, haste_layout x_layout, void* y, haste_layout y_layout,
-                                int64_t batch, int64_t channels, int64_t height, int64_t width, void* stream) {
+haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, haste_layout x_layout, void* y,
+                                haste_layout y_layout, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                                void* stream) {
   return guarded([&] {
     check_layouts(channels, x_layout, y_layout);
-    const ReorderArgs args{view_of(channels, height, width, x_layout), view_of(channels, height, width, y_layout), batch,
-                           x, y};
+    const ReorderArgs args{view_of(channels, height, width, x_layout), view_of(channels, height, width, y_layout),
+                           batch, x, y};
     const int64_t elements = batch * args.y_view.image();
     if (elements == 0) return;
     require(x && y, "x and y may not be NULL");
@@ -166,6 +177,10 @@ haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, haste_layou
   });
 }
 
-int haste_cuda_device_count(void) { return backend::device_count(); }
+int haste_cuda_device_count(void) {
+  return backend::device_count();
+}
 
-const char* haste_cuda_error_message(void) { return last_error.c_str(); }
+const char* haste_cuda_error_message(void) {
+  return last_error.c_str();
+}

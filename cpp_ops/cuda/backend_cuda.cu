@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(kElementThreads) haste_pool(const HASTE_ARGUME
 }
 
 template <class T>
-__global__ void __launch_bounds__(kElementThreads) haste_reorder_kernel(const HASTE_ARGUMENT ReorderArgs args,
-                                                                        int64_t elements) {
+__global__ void __launch_bounds__(kElementThreads)
+    haste_reorder_kernel(const HASTE_ARGUMENT ReorderArgs args, int64_t elements) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kElementThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kElementThreads + threadIdx.x; i < elements; i += step) {
     reorder_element<T>(args, i);
@@ -73,18 +73,24 @@ template <template <int, class> class Method, class T>
 ConvolveKernel tiled_kernel(const LayerPlan& layer) {
   if (!layer.resident) return haste_convolve<Method, 32, false, T>;
   switch (layer.tile) {
-    case 32: return haste_convolve<Method, 32, true, T>;
-    case 16: return haste_convolve<Method, 16, true, T>;
-    default: return haste_convolve<Method, 8, true, T>;
+    case 32:
+      return haste_convolve<Method, 32, true, T>;
+    case 16:
+      return haste_convolve<Method, 16, true, T>;
+    default:
+      return haste_convolve<Method, 8, true, T>;
   }
 }
 
 template <class T>
 ConvolveKernel typed_kernel(const LayerPlan& layer) {
   switch (layer.shape) {
-    case Shape::kWinograd3x3: return tiled_kernel<Winograd3x3, T>(layer);
-    case Shape::kDirect1x1: return tiled_kernel<Direct1x1, T>(layer);
-    default: return layer.resident ? haste_convolve<Generic, 32, true, T> : haste_convolve<Generic, 32, false, T>;
+    case Shape::kWinograd3x3:
+      return tiled_kernel<Winograd3x3, T>(layer);
+    case Shape::kDirect1x1:
+      return tiled_kernel<Direct1x1, T>(layer);
+    default:
+      return layer.resident ? haste_convolve<Generic, 32, true, T> : haste_convolve<Generic, 32, false, T>;
   }
 }
 
@@ -103,7 +109,9 @@ void allow_shared(const void* kernel) {
         "cudaFuncSetAttribute");
 }
 
-cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
+cudaStream_t stream_of(void* stream) {
+  return static_cast<cudaStream_t>(stream);
+}
 
 unsigned element_blocks(int64_t elements) {
   return static_cast<unsigned>(std::min<int64_t>((elements + kElementThreads - 1) / kElementThreads, 1 << 20));
@@ -154,12 +162,15 @@ void* allocate(size_t bytes) {
   return memory;
 }
 
-void release(void* memory) { cudaFree(memory); }
+void release(void* memory) {
+  cudaFree(memory);
+}
 
 // Without memory pools (some Jetson drivers) growing waits for the device; a warmed-up stream never grows.
 static bool has_memory_pools() {
   int supported = 0;
-  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, current_device()), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, current_device()),
+        "cudaDeviceGetAttribute");
   return supported != 0;
 }
 
@@ -179,7 +190,9 @@ void release_on(void* stream, void* memory) {
   }
 }
 
-void copy(void* to, const void* from, size_t bytes) { check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy"); }
+void copy(void* to, const void* from, size_t bytes) {
+  check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+}
 
 void clear(void* memory, size_t bytes, void* stream) {
   check(cudaMemsetAsync(memory, 0, bytes, stream_of(stream)), "cudaMemsetAsync");
@@ -197,7 +210,8 @@ void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void*
 
 void launch_convolve(const ConvolveArgs& args, haste_cuda_type type, void* stream) {
   const dim3 grid(static_cast<unsigned>(args.layer.tiles()), static_cast<unsigned>(args.blocks));
-  convolve_kernel(args.layer, type)<<<grid, kConvolveWarps * kWarp, args.layer.convolve_shared, stream_of(stream)>>>(args);
+  convolve_kernel(args.layer,
+                  type)<<<grid, kConvolveWarps * kWarp, args.layer.convolve_shared, stream_of(stream)>>>(args);
   check(cudaGetLastError(), "launch of the convolve kernel");
 }
 

@@ -19,7 +19,9 @@ namespace {
 thread_local DeviceLimits host_limits{4, 99 << 10, 100 << 10, size_t{4} << 20};
 
 // Filled with a NaN pattern before each block, so that reading what nobody wrote shows.
-std::vector<uint64_t> poisoned(size_t bytes) { return std::vector<uint64_t>((bytes + 7) / 8, 0x7fc00bad7fc00badull); }
+std::vector<uint64_t> poisoned(size_t bytes) {
+  return std::vector<uint64_t>((bytes + 7) / 8, 0x7fc00bad7fc00badull);
+}
 
 template <template <int, class> class Method, int kTile, class T>
 void convolve_blocks(const ConvolveArgs& args) {
@@ -40,18 +42,24 @@ void convolve_blocks(const ConvolveArgs& args) {
 template <template <int, class> class Method, class T>
 void convolve_tiles(const ConvolveArgs& args) {
   switch (args.layer.tile) {
-    case 32: return convolve_blocks<Method, 32, T>(args);
-    case 16: return convolve_blocks<Method, 16, T>(args);
-    default: return convolve_blocks<Method, 8, T>(args);
+    case 32:
+      return convolve_blocks<Method, 32, T>(args);
+    case 16:
+      return convolve_blocks<Method, 16, T>(args);
+    default:
+      return convolve_blocks<Method, 8, T>(args);
   }
 }
 
 template <class T>
 void convolve(const ConvolveArgs& args) {
   switch (args.layer.shape) {
-    case Shape::kWinograd3x3: return convolve_tiles<Winograd3x3, T>(args);
-    case Shape::kDirect1x1: return convolve_tiles<Direct1x1, T>(args);
-    default: return convolve_tiles<Generic, T>(args);
+    case Shape::kWinograd3x3:
+      return convolve_tiles<Winograd3x3, T>(args);
+    case Shape::kDirect1x1:
+      return convolve_tiles<Direct1x1, T>(args);
+    default:
+      return convolve_tiles<Generic, T>(args);
   }
 }
 
@@ -59,9 +67,15 @@ void convolve(const ConvolveArgs& args) {
 
 namespace backend {
 
-int device_count() { return 0; }
-int current_device() { return 0; }
-DeviceLimits limits() { return host_limits; }
+int device_count() {
+  return 0;
+}
+int current_device() {
+  return 0;
+}
+DeviceLimits limits() {
+  return host_limits;
+}
 DeviceScope::DeviceScope(int device) : previous_(device) {}
 DeviceScope::~DeviceScope() = default;
 
@@ -70,11 +84,21 @@ void* allocate(size_t bytes) {
   if (!memory) throw std::bad_alloc();
   return memory;
 }
-void release(void* memory) { std::free(memory); }
-void* allocate_on(void*, size_t bytes) { return allocate(bytes); }
-void release_on(void*, void* memory) { release(memory); }
-void copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
-void clear(void* memory, size_t bytes, void*) { std::memset(memory, 0, bytes); }
+void release(void* memory) {
+  std::free(memory);
+}
+void* allocate_on(void*, size_t bytes) {
+  return allocate(bytes);
+}
+void release_on(void*, void* memory) {
+  release(memory);
+}
+void copy(void* to, const void* from, size_t bytes) {
+  std::memcpy(to, from, bytes);
+}
+void clear(void* memory, size_t bytes, void*) {
+  std::memset(memory, 0, bytes);
+}
 void prepare(const LayerPlan&, haste_cuda_type) {}
 
 void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void*) {
@@ -126,7 +150,9 @@ void launch_reorder(const ReorderArgs& args, haste_cuda_type type, int64_t eleme
 }  // namespace haste::cuda
 
 // Of the calling thread, for tests: the order of threads in a phase (see device.h), and the GPU to plan for.
-extern "C" HASTE_API void haste_cuda_host_thread_order(uint32_t order) { haste::cuda::host_thread_order = order; }
+extern "C" HASTE_API void haste_cuda_host_thread_order(uint32_t order) {
+  haste::cuda::host_thread_order = order;
+}
 
 extern "C" HASTE_API void haste_cuda_host_limits(int multiprocessors, size_t shared_per_block,
                                                  size_t shared_per_multiprocessor, size_t l2) {

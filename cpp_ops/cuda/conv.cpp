@@ -14,7 +14,9 @@ constexpr int64_t kMaxCount = 1 << 20;   // channels
 constexpr int64_t kMaxKernel = 1 << 10;  // sides of kernels and patches
 constexpr int64_t kMaxSide = 1 << 24;    // of images, and pads
 
-size_t element_size(haste_cuda_type type) { return type == HASTE_CUDA_FLOAT16 ? 2 : 4; }
+size_t element_size(haste_cuda_type type) {
+  return type == HASTE_CUDA_FLOAT16 ? 2 : 4;
+}
 
 DeviceMemory upload_weights(const LayerPlan& layer, const haste_conv_params& params, const void* weights) {
   const std::vector<unsigned char> packed = pack_weights(layer, params.weight_layout, weights);
@@ -29,7 +31,9 @@ DeviceMemory upload_entries(const HyperplaneLists& lists) {
   return {lists.entries.data(), lists.entries.size() * sizeof(uint32_t)};
 }
 
-DeviceMemory upload_begins(const HyperplaneLists& lists) { return {lists.begin.data(), lists.begin.size() * sizeof(int)}; }
+DeviceMemory upload_begins(const HyperplaneLists& lists) {
+  return {lists.begin.data(), lists.begin.size() * sizeof(int)};
+}
 
 template <class T>
 T* at(void* workspace, size_t offset) {
@@ -38,7 +42,8 @@ T* at(void* workspace, size_t offset) {
 
 }  // namespace
 
-DeviceMemory::DeviceMemory(const void* contents, size_t bytes) : memory_(backend::allocate(std::max<size_t>(bytes, 16))) {
+DeviceMemory::DeviceMemory(const void* contents, size_t bytes)
+    : memory_(backend::allocate(std::max<size_t>(bytes, 16))) {
   if (bytes > 0) backend::copy(memory_, contents, bytes);
 }
 
@@ -50,8 +55,8 @@ void check_params(const haste_conv_params& p) {
   }
   for (const int64_t side : {p.kernel_h, p.kernel_w, p.patch}) {
     if (side < 1 || side > kMaxKernel) {
-      fail(HASTE_INVALID_ARGUMENT, "kernel and patch sides must be 1 to " + std::to_string(kMaxKernel) + ", not " +
-                                       std::to_string(side));
+      fail(HASTE_INVALID_ARGUMENT,
+           "kernel and patch sides must be 1 to " + std::to_string(kMaxKernel) + ", not " + std::to_string(side));
     }
   }
   for (const int64_t pad : {p.pad_top, p.pad_left, p.pad_bottom, p.pad_right}) {
@@ -157,12 +162,13 @@ ConvolveArgs Conv::convolve_args(const haste_cuda_run_args& args, const RunPlan&
 void Conv::run(const haste_cuda_run_args& args, Grouping grouping, const uint32_t* labels, uint32_t* codes) const {
   const RunPlan plan = this->plan(args.batch, args.height, args.width);
   if (args.hyperplanes > params_.max_hyperplanes) {
-    fail(HASTE_INVALID_ARGUMENT, "L = " + std::to_string(args.hyperplanes) + " hyperplanes asked for, but the model has " +
+    fail(HASTE_INVALID_ARGUMENT, "L = " + std::to_string(args.hyperplanes) +
+                                     " hyperplanes asked for, but the model has " +
                                      std::to_string(params_.max_hyperplanes));
   }
   if (args.workspace_bytes < plan.workspace) {
-    fail(HASTE_INVALID_ARGUMENT, "the workspace has " + std::to_string(args.workspace_bytes) + " bytes, the run needs " +
-                                     std::to_string(plan.workspace));
+    fail(HASTE_INVALID_ARGUMENT, "the workspace has " + std::to_string(args.workspace_bytes) +
+                                     " bytes, the run needs " + std::to_string(plan.workspace));
   }
   const backend::DeviceScope scope(device_);
   FrontArgs front = front_args(args, plan);

@@ -1,8 +1,8 @@
 // The second kernel: merge the filters of each bucket in registers and convolve. Merged filters are never stored.
 //
-// A block owns a tile of output channels, keeps its weights in shared memory where they fit, and walks over patches, one
-// per warp at a time. A lane owns one output channel of the tile and all output pixels of the patch; where a tile has
-// fewer than 32 channels the warp's lane groups take every second or fourth bucket and add up at the end.
+// A block owns a tile of output channels, keeps its weights in shared memory where they fit, and walks over patches,
+// one per warp at a time. A lane owns one output channel of the tile and all output pixels of the patch; where a tile
+// has fewer than 32 channels the warp's lane groups take every second or fourth bucket and add up at the end.
 #pragma once
 
 #include "activation.h"
@@ -121,7 +121,8 @@ template <int kTile, class T>
 struct Generic {
   static constexpr int kOutputs = 16;
 
-  static HASTE_DEVICE void run(const LayerPlan& layer, const LaneWork<T>& work, int group, int groups, int pass, float* y) {
+  static HASTE_DEVICE void run(const LayerPlan& layer, const LaneWork<T>& work, int group, int groups, int pass,
+                               float* y) {
     int corner[kOutputs];  // of the window of an output pixel; pixels beyond the patch repeat the last one
     HASTE_UNROLL
     for (int i = 0; i < kOutputs; i++) {
@@ -138,8 +139,7 @@ struct Generic {
         float tap = 0.0f;
         for (int j = begin; j < end; j++) {
           const Member member = work.members[j];
-          tap += member.coefficient *
-                 to_float(work.weights[(static_cast<int64_t>(member.channel) * taps + t) * kTile]);
+          tap += member.coefficient * to_float(work.weights[(static_cast<int64_t>(member.channel) * taps + t) * kTile]);
         }
         const float* const at = window + t / layer.kernel_w * layer.window_w + t % layer.kernel_w;
         HASTE_UNROLL
@@ -151,8 +151,8 @@ struct Generic {
 
 // Adds the lane groups' sums, bias and residual, and stores the pixels of a patch that exist.
 template <int kTile, class T>
-HASTE_DEVICE void store_patch(const ConvolveArgs& args, const float* sums, int outputs, int pass, int64_t patch, int tile,
-                              int lane) {
+HASTE_DEVICE void store_patch(const ConvolveArgs& args, const float* sums, int outputs, int pass, int64_t patch,
+                              int tile, int lane) {
   const LayerPlan& layer = args.layer;
   const int64_t per_image = args.grid_h * args.grid_w;
   const int64_t image = patch / per_image, in_image = patch % per_image;

@@ -1,9 +1,9 @@
 // What kernel bodies are written in, so that one source runs on a GPU and, for tests, on a CPU.
 //
 // A kernel body is a sequence of phases. Within a phase threads share nothing that another one writes; between phases
-// stands a barrier. On a GPU a phase is the body of a thread followed by __syncthreads() or __syncwarp(); on a CPU it is
-// a loop over the threads, in an order that tests permute, so that a phase that breaks the rule gives another result.
-// Nothing lives in a local variable from one phase to the next except what every thread computes alike.
+// stands a barrier. On a GPU a phase is the body of a thread followed by __syncthreads() or __syncwarp(); on a CPU it
+// is a loop over the threads, in an order that tests permute, so that a phase that breaks the rule gives another
+// result. Nothing lives in a local variable from one phase to the next except what every thread computes alike.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ inline int host_thread(int i, int count) {
   if (host_thread_order == 0) return i;
   if (host_thread_order == 1) return count - 1 - i;
   // An odd multiplier permutes a power of two; the block sizes of every plan are one.
-  return static_cast<int>((static_cast<uint32_t>(i) * (2 * host_thread_order + 1) + 7) & static_cast<uint32_t>(count - 1));
+  return static_cast<int>((static_cast<uint32_t>(i) * (2 * host_thread_order + 1) + 7) &
+                          static_cast<uint32_t>(count - 1));
 }
 #endif
 
@@ -137,7 +138,9 @@ struct Half {
 float half_to_float_host(uint16_t bits);
 uint16_t float_to_half_host(float value);  // round to nearest even
 
-HASTE_DEVICE float to_float(float x) { return x; }
+HASTE_DEVICE float to_float(float x) {
+  return x;
+}
 HASTE_DEVICE float to_float(Half x) {
 #if defined(__CUDA_ARCH__)
   return __half2float(__ushort_as_half(x.bits));
@@ -161,6 +164,8 @@ HASTE_DEVICE Half from_float<Half>(float x) {
 #endif
 }
 
-HASTE_DEVICE int min_of(int a, int b) { return a < b ? a : b; }
+HASTE_DEVICE int min_of(int a, int b) {
+  return a < b ? a : b;
+}
 
 }  // namespace haste::cuda

@@ -13,7 +13,9 @@ struct Failure {
   std::string sentence;
 };
 
-[[noreturn]] inline void fail(haste_status status, std::string sentence) { throw Failure{status, std::move(sentence)}; }
+[[noreturn]] inline void fail(haste_status status, std::string sentence) {
+  throw Failure{status, std::move(sentence)};
+}
 
 inline void require(bool condition, const char* sentence) {
   if (!condition) fail(HASTE_INVALID_ARGUMENT, sentence);

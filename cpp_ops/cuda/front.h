@@ -1,7 +1,8 @@
 // The first of the two kernels: for each patch gather the channels' windows, hash them, group channels of equal code,
 // merge their windows, and write lists and merged windows for the second (convolve.h).
 //
-// A block works on a few patches at once, a team of `lanes` threads on each. All state lies in the regions of FrontPlan.
+// A block works on a few patches at once, a team of `lanes` threads on each. All state lies in the regions of
+// FrontPlan.
 #pragma once
 
 #include "device.h"
@@ -33,11 +34,11 @@ struct FrontArgs {
   Grouping grouping;
   const uint32_t* labels;  // [patches][C], for Grouping::kLabels
   int hyperplanes;
-  const uint32_t* entries;    // of a hyperplane, ascending: index into the window, top bit set for -1
-  const int* entries_begin;   // [hyperplanes + 1]
+  const uint32_t* entries;   // of a hyperplane, ascending: index into the window, top bit set for -1
+  const int* entries_begin;  // [hyperplanes + 1]
   bool scaled;
   float tau;
-  uint32_t* codes;  // not null: write codes [patches][C] and stop there
+  uint32_t* codes;               // not null: write codes [patches][C] and stop there
   unsigned long long* counters;  // [8] or null
   // Of patch first_patch + i at index i.
   PatchHeader* headers;
@@ -92,7 +93,8 @@ struct Team {
   }
 };
 
-HASTE_DEVICE unsigned char* place(const Region& region, size_t pitch, int patch, unsigned char* shared, unsigned char* slot) {
+HASTE_DEVICE unsigned char* place(const Region& region, size_t pitch, int patch, unsigned char* shared,
+                                  unsigned char* slot) {
   return (region.shared ? shared : slot) + region.offset + pitch * static_cast<size_t>(patch);
 }
 

@@ -41,7 +41,9 @@ HASTE_DEVICE int lower_bound(const Team& team, uint64_t key) {
   return begin;
 }
 
-HASTE_DEVICE int bucket_begin(const Team& team, uint32_t code) { return lower_bound(team, static_cast<uint64_t>(code) << 32); }
+HASTE_DEVICE int bucket_begin(const Team& team, uint32_t code) {
+  return lower_bound(team, static_cast<uint64_t>(code) << 32);
+}
 HASTE_DEVICE int bucket_end(const Team& team, uint32_t code) {
   return lower_bound(team, (static_cast<uint64_t>(code) << 32) | 0xffffffffu);
 }
@@ -148,11 +150,18 @@ HASTE_DEVICE void judge_members(const Team& team) {
 constexpr int kCountBits = 21;
 constexpr int kMaxChannels = (1 << kCountBits) - 1;
 
-HASTE_DEVICE int singles_of(uint64_t counts) { return static_cast<int>(counts & kMaxChannels); }
-HASTE_DEVICE int members_of(uint64_t counts) { return static_cast<int>(counts >> kCountBits & kMaxChannels); }
-HASTE_DEVICE int merged_of(uint64_t counts) { return static_cast<int>(counts >> 2 * kCountBits); }
+HASTE_DEVICE int singles_of(uint64_t counts) {
+  return static_cast<int>(counts & kMaxChannels);
+}
+HASTE_DEVICE int members_of(uint64_t counts) {
+  return static_cast<int>(counts >> kCountBits & kMaxChannels);
+}
+HASTE_DEVICE int merged_of(uint64_t counts) {
+  return static_cast<int>(counts >> 2 * kCountBits);
+}
 
-constexpr uint64_t kCountSingle = 1, kCountMember = uint64_t{1} << kCountBits, kCountMerged = uint64_t{1} << 2 * kCountBits;
+constexpr uint64_t kCountSingle = 1, kCountMember = uint64_t{1} << kCountBits,
+                   kCountMerged = uint64_t{1} << 2 * kCountBits;
 
 // A channel that is alone, from the start or because it left: a bucket of one, skipped if its window is zero.
 HASTE_DEVICE uint64_t settle_alone(const Team& team, int position) {

@@ -20,8 +20,7 @@ HASTE_DEVICE void gather(const Team& team) {
   const int64_t in_image = team.patch % (args.grid_h * args.grid_w);
   const int64_t top = in_image / args.grid_w * layer.patch - args.pad_top;
   const int64_t left = in_image % args.grid_w * layer.patch - args.pad_left;
-  const T* const image =
-      static_cast<const T*>(args.x) + team.patch / (args.grid_h * args.grid_w) * args.x_view.image();
+  const T* const image = static_cast<const T*>(args.x) + team.patch / (args.grid_h * args.grid_w) * args.x_view.image();
   // Neighbouring lanes read neighbouring addresses: pixels of a row, or the channels of a block.
   const bool blocked = args.x_view.blocked;
   const int share = blocked ? 1 : lanes_per_window(team);

@@ -8,8 +8,8 @@
 namespace haste::cuda {
 namespace {
 
-constexpr int kMantissaShift = 13;             // 23 - 10 mantissa bits
-constexpr uint32_t kBiasDifference = 112;      // 127 - 15
+constexpr int kMantissaShift = 13;         // 23 - 10 mantissa bits
+constexpr uint32_t kBiasDifference = 112;  // 127 - 15
 constexpr uint32_t kFloatInfinity = 0x7f800000u;
 
 uint32_t bits_of(float value) {

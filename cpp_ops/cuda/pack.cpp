@@ -20,9 +20,8 @@ std::vector<unsigned char> pack_weights(const LayerPlan& layer, haste_weight_lay
   std::vector<unsigned char> packed(static_cast<size_t>(layer.tiles() * per_filter * layer.tile) * element);
   for (int64_t m = 0; m < layer.filters; m++) {
     for (int64_t i = 0; i < per_filter; i++) {
-      const int64_t source = layout == HASTE_PACKED
-                                 ? (m / HASTE_BLOCK * per_filter + i) * HASTE_BLOCK + m % HASTE_BLOCK
-                                 : m * per_filter + i;
+      const int64_t source = layout == HASTE_PACKED ? (m / HASTE_BLOCK * per_filter + i) * HASTE_BLOCK + m % HASTE_BLOCK
+                                                    : m * per_filter + i;
       const int64_t target = (m / layer.tile * per_filter + i) * layer.tile + m % layer.tile;
       std::memcpy(packed.data() + static_cast<size_t>(target) * element, from + static_cast<size_t>(source) * element,
                   element);
@@ -38,8 +37,8 @@ HyperplaneLists list_hyperplanes(const int8_t* hyperplanes, int rows, int window
     for (int q = 0; q < window; q++) {
       const int v = hyperplanes[static_cast<int64_t>(l) * window + q];
       if (v < -1 || v > 1) {
-        fail(HASTE_INVALID_ARGUMENT, "hyperplane " + std::to_string(l) + " has the value " + std::to_string(v) + " at " +
-                                         std::to_string(q) + ": only -1, 0 and 1 are allowed");
+        fail(HASTE_INVALID_ARGUMENT, "hyperplane " + std::to_string(l) + " has the value " + std::to_string(v) +
+                                         " at " + std::to_string(q) + ": only -1, 0 and 1 are allowed");
       }
       if (v != 0) lists.entries.push_back(static_cast<uint32_t>(q) | (v < 0 ? 0x80000000u : 0u));
     }

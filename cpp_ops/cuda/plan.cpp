@@ -9,12 +9,16 @@ namespace {
 // cost more than the work.
 constexpr size_t kMinChunkBytes = size_t{8} << 20;
 constexpr size_t kMaxChunkBytes = size_t{64} << 20;
-constexpr size_t kTotalsBytes = 128;   // PatchTotals of front.h
+constexpr size_t kTotalsBytes = 128;     // PatchTotals of front.h
 constexpr size_t kSharedReserve = 1024;  // what the driver keeps per block
 constexpr int kMaxHyperplaneGroup = 16;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-size_t align(size_t n, size_t to) { return (n + to - 1) / to * to; }
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+size_t align(size_t n, size_t to) {
+  return (n + to - 1) / to * to;
+}
 
 int power_of_two_at_least(int64_t n) {
   int power = 1;
@@ -40,8 +44,10 @@ void choose_tile(LayerPlan& layer, const DeviceLimits& limits) {
   // Two blocks per multiprocessor hide latency better than one with a wider tile, down to 16 output channels.
   const size_t half = limits.shared_per_multiprocessor / 2 - kSharedReserve;
   const size_t whole = limits.shared_per_block;
-  const struct { int tile; size_t budget; } options[] = {
-      {32, std::min(half, whole)}, {16, std::min(half, whole)}, {32, whole}, {16, whole}, {8, whole}};
+  const struct {
+    int tile;
+    size_t budget;
+  } options[] = {{32, std::min(half, whole)}, {16, std::min(half, whole)}, {32, whole}, {16, whole}, {8, whole}};
   for (const auto& option : options) {
     if (layer.shape == Shape::kGeneric && option.tile != 32) continue;
     if (scratch + tile_weights(layer, option.tile) > option.budget) continue;
@@ -79,7 +85,8 @@ FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max
   front.lists_pitch = align(channels * 20, 16) + 2 * align(channels * 8, 16) + kTotalsBytes;
   const size_t means = (channels / 2 + 1) * pitch;
   const auto work = [&](int group) {
-    const auto projections = static_cast<size_t>(group) * (static_cast<size_t>(front.projection_pitch) + 17) * sizeof(float);
+    const auto projections =
+        static_cast<size_t>(group) * (static_cast<size_t>(front.projection_pitch) + 17) * sizeof(float);
     return align(std::max(projections, means), 16);
   };
   const size_t limit = limits.shared_per_block;

@@ -57,7 +57,8 @@ struct FrontPlan {
   Region windows;        // float [C][window_pitch]
   Region work;           // projections, partial sums and means; afterwards the bucket means, float [C/2][window_pitch]
   Region keys;           // uint64 [sort_size]: code << 32 | channel
-  Region lists;          // float coefficient [C], int head [C], int remaining [C], int awake [C], int state [C], uint64 scan [2][C], totals
+  Region lists;  // float coefficient [C], int head [C], int remaining [C], int awake [C], int state [C], uint64 scan
+                 // [2][C], totals
   size_t windows_pitch, work_pitch, keys_pitch, lists_pitch;  // bytes
   size_t shared, slot;                                        // bytes per block
 };
@@ -68,9 +69,9 @@ struct RunPlan {
   int64_t patches;  // of the whole batch
   int64_t chunk;    // patches of one pair of launches
   FrontPlan front;
-  int first_pitch;              // ints kept per patch for the beginnings of its merged buckets
-  int front_blocks;             // of a full chunk
-  int64_t convolve_blocks;      // along the patches
+  int first_pitch;          // ints kept per patch for the beginnings of its merged buckets
+  int front_blocks;         // of a full chunk
+  int64_t convolve_blocks;  // along the patches
   size_t members_at, first_at, windows_at, headers_at, slots_at, counters_at;  // offsets in the workspace
   size_t workspace;                                                            // bytes
 };

@@ -71,7 +71,8 @@ template <class T>
 HASTE_DEVICE void reorder_element(const ReorderArgs& args, int64_t index) {
   const Element e = element_at(args.y_view, index);
   const int64_t pixel = e.row * args.x_view.width + e.column;
-  const int64_t from = e.image * args.x_view.image() + args.x_view.channel(e.channel) + pixel * args.x_view.pixel_step();
+  const int64_t from =
+      e.image * args.x_view.image() + args.x_view.channel(e.channel) + pixel * args.x_view.pixel_step();
   static_cast<T*>(args.y)[index] = static_cast<const T*>(args.x)[from];
 }
 

@@ -78,14 +78,13 @@ haste_weight_layout ConvNode::read_weight_layout() const {
 }
 
 void ConvNode::read_activation() {
-  static const std::map<std::string, std::pair<haste_activation, size_t>> known{
-      {"", {HASTE_IDENTITY, 0}},
-      {"Relu", {HASTE_RELU, 0}},
-      {"LeakyRelu", {HASTE_LEAKY_RELU, 1}},
-      {"Clip", {HASTE_CLIP, 2}},
-      {"HardSwish", {HASTE_HARD_SWISH, 0}},
-      {"Silu", {HASTE_SILU, 0}},
-      {"Sigmoid", {HASTE_SIGMOID, 0}}};
+  static const std::map<std::string, std::pair<haste_activation, size_t>> known{{"", {HASTE_IDENTITY, 0}},
+                                                                                {"Relu", {HASTE_RELU, 0}},
+                                                                                {"LeakyRelu", {HASTE_LEAKY_RELU, 1}},
+                                                                                {"Clip", {HASTE_CLIP, 2}},
+                                                                                {"HardSwish", {HASTE_HARD_SWISH, 0}},
+                                                                                {"Silu", {HASTE_SILU, 0}},
+                                                                                {"Sigmoid", {HASTE_SIGMOID, 0}}};
   const std::string name = node_.text("activation", "");
   const auto found = known.find(name);
   if (found == known.end()) node_.refuse("unknown activation '" + name + "'");
@@ -130,8 +129,8 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
     if (kernel.empty()) node_.refuse("packed weights need the attribute kernel_shape");
     if (w.shape[0] != (params.out_channels + HASTE_BLOCK - 1) / HASTE_BLOCK || w.shape[2] != kernel[0] * kernel[1] ||
         w.shape[3] != HASTE_BLOCK)
-      node_.refuse("packed W has shape " + w.shape_text() + ", must be [ceil(M/16),C,kH*kW,16] with M = " +
-                   std::to_string(params.out_channels) + " as in B");
+      node_.refuse("packed W has shape " + w.shape_text() +
+                   ", must be [ceil(M/16),C,kH*kW,16] with M = " + std::to_string(params.out_channels) + " as in B");
   } else {
     if (kernel.empty()) kernel = {w.shape[2], w.shape[3]};
     if (w.shape[2] != kernel[0] || w.shape[3] != kernel[1])
@@ -159,8 +158,7 @@ ConvRun ConvNode::read_inputs(const OrtKernelContext* context, const haste_conv_
   const auto in = [&](ConvInput index) { return input(api(), context, index, inputs); };
   ConvRun run{};
   run.x = in(kX);
-  if (run.x.shape.size() != 4)
-    node_.refuse("X has shape " + run.x.shape_text() + ", must have 4 dimensions [N,C,H,W]");
+  if (run.x.shape.size() != 4) node_.refuse("X has shape " + run.x.shape_text() + ", must have 4 dimensions [N,C,H,W]");
   if (run.x.shape[1] != params.in_channels)
     node_.refuse("X has " + std::to_string(run.x.shape[1]) + " channels, the weights have " +
                  std::to_string(params.in_channels));

@@ -1,4 +1,4 @@
-"""Comparing the CUDA kernels with the reference: codes bit for bit, values within the tolerance computed for the CPU's."""
+"""Comparing the CUDA kernels with the reference: codes bit for bit, values within the tolerance of the CPU's tests."""
 
 from __future__ import annotations
 

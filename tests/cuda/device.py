@@ -101,7 +101,8 @@ class HostBuffer(Buffer):
         return int(self._bytes.ctypes.data) + GUARD_BYTES
 
     def read_all(self) -> NDArray[np.uint8]:
-        return self._bytes.copy()
+        copy: NDArray[np.uint8] = self._bytes.copy()
+        return copy
 
 
 class TorchBuffer(Buffer):
@@ -283,9 +284,7 @@ class Conv:
 
     def workspace(self, batch: int, height: int, width: int) -> int:
         nbytes = c_size_t()
-        self.target.check(
-            self.target.lib.haste_cuda_conv_workspace(self._handle, batch, height, width, byref(nbytes))
-        )
+        self.target.check(self.target.lib.haste_cuda_conv_workspace(self._handle, batch, height, width, byref(nbytes)))
         return nbytes.value
 
     def _args(self, x: Float32, count: int) -> tuple[RunArgs, list[Buffer]]:
@@ -343,9 +342,7 @@ def pool(target: Target, x: Float32, params: PoolParams, layouts: tuple[str, str
     given = target.upload(to_memory(x.astype(dtype), layouts[0]))
     y = target.blank(int(np.prod(shape)) * np.dtype(dtype).itemsize)
     target.check(
-        target.lib.haste_cuda_pool_run(
-            byref(params), TYPE[dtype], given.address, *x.shape, y.address, target.stream()
-        )
+        target.lib.haste_cuda_pool_run(byref(params), TYPE[dtype], given.address, *x.shape, y.address, target.stream())
     )
     return from_memory(y.read(dtype).astype(np.float32), shape, layouts[1])
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from haste_export.reference import Float32, pack
 from tests.cuda.device import _find
@@ -19,7 +21,7 @@ LAYER = Case(batch=2, channels=64, outputs=48, height=23, width=17, count=14, ki
 
 def cuda_session(problem: Problem) -> onnxruntime.InferenceSession:
     """A session on the CUDA provider; L is fed."""
-    constants = {"W": pack(problem.weights), "B": problem.bias, "V": problem.hyperplanes}
+    constants: dict[str, NDArray[Any]] = {"W": pack(problem.weights), "B": problem.bias, "V": problem.hyperplanes}
     model = haste_model(constants, kernel_shape=[3, 3], pads=[1, 1, 1, 1], w_layout="packed")
     options = onnxruntime.SessionOptions()
     library = _find("libhaste_ops_cuda.so", "HASTE_OPS_CUDA_LIBRARY")
@@ -50,6 +52,7 @@ def check_sessions() -> None:
         assert_stats(stats.astype(np.float64), expected.stats)
     jobs = [(session, count) for _ in range(20) for session in (first, second) for count in alone]
     with ThreadPoolExecutor(4) as pool:
-        for (_, count), (y, stats) in zip(jobs, pool.map(lambda job: run(job[0], problem.x, job[1]), jobs), strict=True):
-            assert (y == alone[count][0]).all()
-            assert (stats == alone[count][1]).all()
+        results = list(pool.map(lambda job: run(job[0], problem.x, job[1]), jobs))
+    for (_, count), (y, stats) in zip(jobs, results, strict=True):
+        assert (y == alone[count][0]).all()
+        assert (stats == alone[count][1]).all()

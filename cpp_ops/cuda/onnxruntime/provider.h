@@ -21,7 +21,9 @@ inline void* stream_of(const Api& api, const OrtKernelContext* context) {
 
 inline void check_cuda(haste_status status) {
   if (status == HASTE_OK) return;
-  const int code = status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : status == HASTE_UNSUPPORTED ? ORT_NOT_IMPLEMENTED : ORT_INVALID_ARGUMENT;
+  const int code = status == HASTE_OUT_OF_MEMORY ? ORT_FAIL
+                   : status == HASTE_UNSUPPORTED ? ORT_NOT_IMPLEMENTED
+                                                 : ORT_INVALID_ARGUMENT;
   throw Error{code, haste_cuda_error_message()};
 }
 

@@ -10,8 +10,12 @@ struct Workspaces::Entry {
   size_t bytes = 0;
 };
 
-void* Workspaces::Lease::memory() const { return entry_->memory; }
-size_t Workspaces::Lease::bytes() const { return entry_->bytes; }
+void* Workspaces::Lease::memory() const {
+  return entry_->memory;
+}
+size_t Workspaces::Lease::bytes() const {
+  return entry_->bytes;
+}
 
 std::shared_ptr<Workspaces> Workspaces::shared() {
   static std::mutex mutex;

@@ -1,9 +1,10 @@
-/* Public C API of the CUDA kernels (libhaste_ops_cuda.so): HasteConv, pools and reorder on device pointers and a stream.
- * Nothing here knows of ONNX Runtime. Shapes, layouts and parameters are those of haste.h and docs/operator.md.
+/* Public C API of the CUDA kernels (libhaste_ops_cuda.so): HasteConv, pools and reorder on device pointers and a
+ * stream. Nothing here knows of ONNX Runtime. Shapes, layouts and parameters are those of haste.h and docs/operator.md.
  *
  * Functions that take a stream only enqueue work on it: they neither wait for the GPU nor allocate. A conv belongs to
  * the GPU that was current when it was created, and may be run by several threads and streams at once, each run with a
- * workspace of its own. The reason of a failure, as a sentence, is in haste_cuda_error_message() of the calling thread. */
+ * workspace of its own. The reason of a failure, as a sentence, is in haste_cuda_error_message() of the calling thread.
+ */
 #ifndef HASTE_HASTE_CUDA_H_
 #define HASTE_HASTE_CUDA_H_
 
@@ -33,8 +34,9 @@ typedef struct haste_cuda_run_args {
 
 /* weights, bias [M] and hyperplanes [max_hyperplanes, q_h*q_w] may lie on the host or the device. They are copied; the
  * call waits for the copies. bias is float32. */
-HASTE_API haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_type type, const void* weights,
-                                              const float* bias, const int8_t* hyperplanes, haste_cuda_conv** conv);
+HASTE_API haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_type type,
+                                              const void* weights, const float* bias, const int8_t* hyperplanes,
+                                              haste_cuda_conv** conv);
 /* No run of this conv may be in progress. */
 HASTE_API void haste_cuda_conv_destroy(haste_cuda_conv* conv);
 
@@ -42,13 +44,14 @@ HASTE_API haste_status haste_cuda_conv_output_size(const haste_cuda_conv* conv, 
                                                    int64_t* out_height, int64_t* out_width);
 
 /* Bytes of workspace that a run on this shape needs, whatever its L and tau. */
-HASTE_API haste_status haste_cuda_conv_workspace(const haste_cuda_conv* conv, int64_t batch, int64_t height, int64_t width,
-                                                 size_t* bytes);
+HASTE_API haste_status haste_cuda_conv_workspace(const haste_cuda_conv* conv, int64_t batch, int64_t height,
+                                                 int64_t width, size_t* bytes);
 
 HASTE_API haste_status haste_cuda_conv_run(const haste_cuda_conv* conv, const haste_cuda_run_args* args);
 
 /* For tests. codes: uint32 [N, patches, C] on the device; args->y is not touched. */
-HASTE_API haste_status haste_cuda_conv_codes(const haste_cuda_conv* conv, const haste_cuda_run_args* args, uint32_t* codes);
+HASTE_API haste_status haste_cuda_conv_codes(const haste_cuda_conv* conv, const haste_cuda_run_args* args,
+                                             uint32_t* codes);
 
 /* For tests: as haste_cuda_conv_run with a given grouping [N, patches, C] on the device (equal label = same bucket). */
 HASTE_API haste_status haste_cuda_conv_run_grouped(const haste_cuda_conv* conv, const haste_cuda_run_args* args,
