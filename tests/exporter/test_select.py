@@ -17,6 +17,8 @@ from tests.exporter.models import (
     haste_convs,
     initializer,
     op_types,
+    relative_error,
+    run,
     session,
     text_model,
     vector,
@@ -237,17 +239,35 @@ def test_branches_are_rewritten_where_their_weights_are_known(has_library: bool)
     (branching,) = [node for node in small.graph.node if node.op_type == "If"]
     assert [node.op_type for node in branching.attribute[0].g.node] == ["HasteConv"]
     assert attributes(haste_convs(small)[0])["y_layout"] == "NCHW"
-    for seed in (0, 1):
-        assert_same_function_with_flag(model, small, bool(seed), has_library)
+    for flag in (False, True):
+        assert_same_run(model, small, {"flag": np.array(flag)}, has_library)
 
 
-def assert_same_function_with_flag(
-    model: onnx.ModelProto, small: onnx.ModelProto, flag: bool, has_library: bool
-) -> None:
-    from tests.exporter.models import relative_error, run
+def test_loop_bodies_are_rewritten_where_their_weights_are_known(has_library: bool) -> None:
+    body = """
+        y = Loop (trips, , x) <body = step (int64 i, bool go, float[n,16,h,k] s) => (bool on, float[n,16,h,k] r) {
+            on = Identity (go)
+            c = Conv <pads = [1,1,1,1]> (s, w)
+            d = Conv <pads = [1,1,1,1]> (c, own)
+            t = Add (d, s)
+            r = Relu (t)
+        }>"""
+    model = text_model(body, {"w": filters(16, 16, 3, 3)}, inputs="float[1,16,9,8] x, int64 trips",
+                       outputs="float[n,16,h,k] y")  # fmt: skip
+    inside = model.graph.node[0].attribute[0].g
+    inside.node.insert(0, onnx.helper.make_node(
+        "Constant", [], ["own"], value=numpy_helper.from_array(filters(16, 16, 3, 3, seed=1))))  # fmt: skip
+    small, report = compress_with_report(model, skip_first=0)
+    assert len(report.rewritten) == 2
+    bodies = [node.attribute[0].g for node in small.graph.node if node.op_type == "Loop"]
+    assert [node.op_type for node in bodies[0].node] == ["Identity", "HasteConv", "HasteConv"]
+    assert [attributes(node)["y_layout"] for node in bodies[0].node[1:]] == ["blocked", "NCHW"]
+    assert_same_run(model, small, {"trips": np.array(3)}, has_library)
 
+
+def assert_same_run(model: onnx.ModelProto, small: onnx.ModelProto, feeds: dict[str, Array], has_library: bool) -> None:
     onnx.checker.check_model(small, full_check=True)
-    feeds = {"x": np.random.default_rng(0).standard_normal((1, 16, 9, 8)).astype(np.float32), "flag": np.array(flag)}
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 16, 9, 8)).astype(np.float32), **feeds}
     expected = run(model, feeds)
     assert relative_error(expected, run(small, feeds)) < 1e-5
     if has_library:
