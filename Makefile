@@ -16,8 +16,10 @@ CXX_SOURCES = $(shell find cpp_ops -name '*.h' -o -name '*.hpp' -o -name '*.cc' 
 .PHONY: help demo test lint format wheel native setup lock clean distclean
 .DELETE_ON_ERROR:
 
+include tools/gpu/gpu.mk
+
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: native $(VENV)/.models  ## compress a real VGG16 and compare it with stock ONNX Runtime on this machine
 	$(PY) tools/demo.py
