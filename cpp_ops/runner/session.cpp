@@ -53,7 +53,7 @@ Session::Session(const OnnxRuntime& runtime, const DynamicLibrary& library, cons
     : api_(runtime.table) {
   if (access(options.model.c_str(), R_OK) != 0) throw Error(kUsage, options.model + ": cannot be read");
   check(api_.default_allocator(&allocator_), kEnvironment, "allocator");
-  check(api_.create_env(ort::kLogError, "haste-run", &env_), kEnvironment, "environment");
+  check(api_.create_env(ort::kLogNothing, "haste-run", &env_), kEnvironment, "environment");
   // A measurement must not depend on when the runtime decides to report home; nor should a device do that unasked.
   check(api_.disable_telemetry(env_), kEnvironment, "telemetry");
   check(api_.cpu_memory_info(ort::kArenaAllocator, ort::kDefaultMemory, &memory_), kEnvironment, "memory info");

@@ -16,6 +16,7 @@ FLOAT = 4
 PATCH = 3
 BLOCK = 16  # output channels whose weights are used together
 MAX_TILE, MIN_TILE = 32, 4  # patches per tile, as in cpp_ops/kernels/run.cpp
+FEW_TILES = 8  # fewer are prepared together
 KEPT = 5 / 8  # of a patch's windows after a usual merge; the kernel plans with the same figure
 GEMM_COLUMNS = 128  # output pixels that ONNX Runtime's convolution unfolds and multiplies at a time
 
@@ -45,18 +46,30 @@ def stock(shape: LayerShape, core: Core) -> Bytes:
     return Bytes(_input(shape), passes * _weights(shape), 2 * _output(shape), _unfolded(shape, core))
 
 
-def haste(shape: LayerShape, core: Core, merged: float = 1.0) -> Bytes:
+def haste(shape: LayerShape, core: Core, kept: float = 1.0, read: float = 1.0) -> Bytes:
     """HasteConv: tiles of patches are gathered, hashed and merged, then meet all weights block by block.
+
+    With FEW_TILES or more, every tile meets all weights in turn. With fewer, all tiles are prepared first and every block of
+    weights meets all tiles: weights are read once, but the windows of all tiles have to wait, and pass by once per block if
+    they do not fit.
 
     Args:
         shape: of the layer.
         core: whose caches.
-        merged: the share of channels whose filters are read at all; zero channels' are not.
+        kept: 1 - r, the share of windows left after the merge.
+        read: the share of channels whose filters are read at all; zero channels' are not.
     """
+    cache = core.last_level.size
     tiles = tile_count(shape, core)
-    passes = 1 if _weights(shape) <= core.last_level.size else tiles
-    weights = round(passes * _weights(shape) * merged)
-    return Bytes(_input(shape), weights, 2 * _output(shape), tile_scratch(shape, core))
+    windows = round(kept * tile_size(shape, core) * shape.channels * _slot(shape) * FLOAT)
+    passes, scratch = 1, 2 * windows
+    if tiles < FEW_TILES:
+        scratch *= tiles
+        if tiles * windows > cache:
+            scratch += (ceil(shape.filters / BLOCK) - 1) * tiles * windows
+    elif _weights(shape) > cache:
+        passes = tiles
+    return Bytes(_input(shape), round(passes * _weights(shape) * read), 2 * _output(shape), scratch)
 
 
 def tile_size(shape: LayerShape, core: Core) -> int:
@@ -69,13 +82,8 @@ def tile_size(shape: LayerShape, core: Core) -> int:
 
 
 def tile_count(shape: LayerShape, core: Core) -> int:
-    """Tiles of a layer; each reads all weights once."""
+    """Tiles of a layer."""
     return ceil(_patches(shape) / tile_size(shape, core))
-
-
-def tile_scratch(shape: LayerShape, core: Core) -> int:
-    """The windows of one tile: every tile uses the same memory, so it is fetched and written back once."""
-    return 2 * tile_size(shape, core) * shape.channels * _slot(shape) * FLOAT
 
 
 def _unfolded(shape: LayerShape, core: Core) -> int:
