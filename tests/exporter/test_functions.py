@@ -22,7 +22,7 @@ from tests.exporter.models import (
     vector,
 )
 
-NEWEST = min(onnx.defs.onnx_opset_version(), 25)
+NEWEST = 23  # ONNX Runtime 1.23, the last one for Python 3.10, runs no newer one
 OPSETS = [7, 8, 9, 10, 11, 12, 13, 14, 17, 18, 21, NEWEST]
 
 
@@ -63,11 +63,16 @@ ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "opset"), list(itertools.product(ACTIVATIONS, [7, 10, 11, 13, 14, NEWEST])))
+def activation_cases() -> list[tuple[str, int]]:
+    """Every form in every opset that has it."""
+    opsets = (7, 10, 11, 13, 14, NEWEST)
+    cases = [(name, opset) for name, (_, since) in ACTIVATIONS.items() for opset in opsets if opset >= since]
+    return [(name, opset) for name, opset in cases if name != "Clip attributes" or opset < 11]
+
+
+@pytest.mark.parametrize(("name", "opset"), activation_cases())
 def test_every_activation_in_its_opsets(name: str, opset: int, has_library: bool) -> None:
-    text, since = ACTIVATIONS[name]
-    if opset < since or (name == "Clip attributes" and opset >= 11):
-        pytest.skip("the operator has another form in this opset")
+    text, _ = ACTIVATIONS[name]
     bounds = {"low": np.array(-0.25, np.float32), "high": np.array(0.5, np.float32)} if name == "Clip inputs" else {}
     model = text_model(
         f"c = Conv <pads = [1,1,1,1]> (x, w)\n{text}", {"w": filters(16, 16, 3, 3), **bounds}, opset=opset
