@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "enums.h"
 #include "error.h"
 #include "scratch.h"
 
@@ -36,11 +37,11 @@ haste_status check(const haste_conv_params& p) {
     if (!in_range(pad, 0, 1 << 20)) return fail(HASTE_INVALID_ARGUMENT, "pad %" PRId64 ": must not be negative", pad);
   if (!in_range(p.max_hyperplanes, 1, HASTE_MAX_HYPERPLANES))
     return fail(HASTE_INVALID_ARGUMENT, "%" PRId64 " hyperplanes: 1 to %d are supported", p.max_hyperplanes, HASTE_MAX_HYPERPLANES);
-  if (!in_range(p.merge, HASTE_MERGE_SCALED, HASTE_MERGE_MEAN)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge %d", p.merge);
-  if (!in_range(p.activation, HASTE_IDENTITY, HASTE_SIGMOID))
-    return fail(HASTE_INVALID_ARGUMENT, "unknown activation %d", p.activation);
-  for (const haste_layout layout : {p.x_layout, p.z_layout, p.y_layout})
-    if (!in_range(layout, HASTE_NCHW, HASTE_BLOCKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown layout %d", layout);
+  if (!known(p.merge, HASTE_MERGE_MEAN)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge");
+  if (!known(p.activation, HASTE_SIGMOID)) return fail(HASTE_INVALID_ARGUMENT, "unknown activation");
+  if (!known(p.weight_layout, HASTE_PACKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight layout");
+  if (!known(p.x_layout, HASTE_BLOCKED) || !known(p.z_layout, HASTE_BLOCKED) || !known(p.y_layout, HASTE_BLOCKED))
+    return fail(HASTE_INVALID_ARGUMENT, "unknown layout");
   if (p.x_layout == HASTE_BLOCKED && p.in_channels % HASTE_BLOCK)
     return fail(HASTE_INVALID_ARGUMENT, "blocked input needs a multiple of 16 channels, not %" PRId64, p.in_channels);
   if ((p.y_layout == HASTE_BLOCKED || p.z_layout == HASTE_BLOCKED) && p.out_channels % HASTE_BLOCK)
@@ -109,8 +110,8 @@ haste_status select_kernels(const char* name) {
 
 haste_status create_conv(const haste_conv_params& params, const float* weights, const float* bias, const int8_t* rows,
                          std::unique_ptr<haste_conv>& conv) {
-  if (!weights || !bias || !rows) return fail(HASTE_INVALID_ARGUMENT, "weights, bias and hyperplanes must be given");
   if (const haste_status status = check(params)) return status;
+  if (!weights || !bias || !rows) return fail(HASTE_INVALID_ARGUMENT, "weights, bias and hyperplanes must be given");
   const char* wanted = std::getenv("HASTE_ISA");
   if (wanted && *wanted && !find(wanted))
     return fail(HASTE_UNSUPPORTED, "HASTE_ISA=%s is not compiled in or not supported by this processor", wanted);

@@ -26,7 +26,11 @@ HASTE_INLINE void multiply(const float* window, const vec* w, vec (*acc)[3]) {
       if (k == 0) u[x] = w[x];
       if (k == 1) u[x] = s[x] + w[3 + x];
       if (k == 2) u[x] = s[x] - w[3 + x];
-      if (k == 3) u[x] = fma(set1(2.0f), fma(set1(2.0f), w[6 + x], w[3 + x]), w[x]);
+      // Additions, since many processors have ports for them beside those of the multiply-adds.
+      if (k == 3) {
+        const vec t = w[6 + x] + w[6 + x] + w[3 + x];
+        u[x] = t + t + w[x];
+      }
       if (k == 4) u[x] = w[6 + x];
     }
     for (int c = 0; c < 5; c++) {
@@ -44,10 +48,6 @@ void convolve(const ConvolveArgs& args, int part) {
   const auto filter = [&](int channel) __attribute__((always_inline)) {
     return weights + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
   };
-  const auto prefetch_filter = [&](int channel) __attribute__((always_inline)) {
-    const float* w = filter(channel);
-    for (int i = 0; i < kTaps; i++) __builtin_prefetch(w + i * kBlock);
-  };
   const char* prefetch = args.prefetch;
   const char* const prefetch_end = prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64;
   const int buckets = work.singles + work.merged;
@@ -60,7 +60,6 @@ void convolve(const ConvolveArgs& args, int part) {
   for (auto& a : acc)
     for (vec& v : a) v = zero();
   for (int b = 0; b < work.singles; b++) {
-    prefetch_filter(work.single_channel[b + 2]);
     prefetch_next_block();
     const float* f = filter(work.single_channel[b]);
     vec w[kTaps];
@@ -73,7 +72,6 @@ void convolve(const ConvolveArgs& args, int part) {
     prefetch_next_block();
     vec w[kTaps];
     const float* f = filter(work.member[j]);
-    prefetch_filter(work.member[j + 3]);
     if (kScaled) {
       const vec a = set1(work.coefficient[j]);
       for (int i = 0; i < kTaps; i++) w[i] = a * load(f + i * kBlock);
@@ -82,7 +80,6 @@ void convolve(const ConvolveArgs& args, int part) {
     }
     for (j++; j < end; j++) {
       f = filter(work.member[j]);
-      prefetch_filter(work.member[j + 3]);
       if (kScaled) {
         const vec a = set1(work.coefficient[j]);
         for (int i = 0; i < kTaps; i++) w[i] = fma(a, load(f + i * kBlock), w[i]);

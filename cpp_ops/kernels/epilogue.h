@@ -24,7 +24,11 @@ HASTE_INLINE vec exp(vec x) {
   return p * reinterpret_cast<vec>(scale);
 }
 
-HASTE_INLINE vec sigmoid(vec x) { return set1(1.0f) / (set1(1.0f) + exp(zero() - x)); }
+// A NaN stays one: exp's clamp would lose it.
+HASTE_INLINE vec sigmoid(vec x) {
+  const vec y = set1(1.0f) / (set1(1.0f) + exp(zero() - x));
+  return select(reinterpret_cast<ivec>(x == x), y, x);
+}
 
 HASTE_INLINE vec activate(vec x, const Epilogue& e) {
   switch (e.activation) {

@@ -81,9 +81,9 @@ void extract_windows(const HashArgs& args, int block) {
   }
 }
 
-// Adds the projections of one block to `sums` [L][patches][16] and stores them.
+// Projects the windows of one block on every hyperplane.
 template <int kPatches>
-void project(const HashArgs& args, int block, float* sums) {
+void project(const HashArgs& args, int block) {
   const Geometry& g = *args.geometry;
   const HashPlan& plan = *args.plan;
   const ptrdiff_t stride = static_cast<ptrdiff_t>(g.blocks_in) * kBlock;
@@ -103,11 +103,8 @@ void project(const HashArgs& args, int block, float* sums) {
         for (int t = 0; t < kPatches; t++) b[t] = fma(sign_b, load(pb + t * patch), b[t]);
       }
       const auto keep = [&](int bit, const vec* value) __attribute__((always_inline)) {
-        for (int t = 0; t < kPatches; t++) {
+        for (int t = 0; t < kPatches; t++)
           store(args.projections + (t * plan.hyperplanes + bit) * stride + block * kBlock + part * kLanes, value[t]);
-          float* sum = sums + (bit * kGroup + t) * kBlock + part * kLanes;
-          store(sum, load(sum) + value[t]);
-        }
       };
       keep(pair.bit[0], a);
       if (pair.bit[1] >= 0) keep(pair.bit[1], b);
@@ -116,27 +113,39 @@ void project(const HashArgs& args, int block, float* sums) {
   }
 }
 
-float mean_of_partials(const float* partial, int channels) {
-  float p[16];
-  for (int j = 0; j < 16; j++) p[j] = partial[j];
-  for (int half = 8; half > 0; half /= 2)
-    for (int j = 0; j < half; j++) p[j] += p[j + half];
-  return p[0] / static_cast<float>(channels);
+// Means over the channels of the projections of one patch, rounded up to whole vectors of hyperplanes.
+// Hyperplanes become lanes, so that the tree over the sixteen partial sums is fifteen additions for all of them.
+void means(const float* projections, int hyperplanes, int channels, ptrdiff_t stride, float* mean) {
+  for (int l0 = 0; l0 < hyperplanes; l0 += kLanes) {
+    vec p[16];
+    for (int part = 0; part < kParts; part++) {
+      vec* partial = p + part * kLanes;
+      for (int l = 0; l < kLanes; l++) {
+        // Past the last hyperplane the last one is summed again; its lane is not used.
+        const float* in = projections + min_int(l0 + l, hyperplanes - 1) * stride + part * kLanes;
+        vec sum = zero();
+        for (ptrdiff_t c = 0; c < stride; c += kBlock) sum = sum + load(in + c);
+        partial[l] = sum;
+      }
+      transpose(partial);
+    }
+    for (int half = 8; half > 0; half /= 2)
+      for (int j = 0; j < half; j++) p[j] = p[j] + p[j + half];
+    store(mean + l0, p[0] / set1(static_cast<float>(channels)));
+  }
 }
 
-void encode(const HashArgs& args, const float* sums) {
+void encode(const HashArgs& args) {
   const Geometry& g = *args.geometry;
   const int hyperplanes = args.plan->hyperplanes;
   const ptrdiff_t stride = static_cast<ptrdiff_t>(g.blocks_in) * kBlock;
   for (int t = 0; t < args.patches; t++) {
-    float mean[kMaxHyperplanes];
-    uint32_t zero_code = 0;
-    for (int l = 0; l < hyperplanes; l++) {
-      mean[l] = mean_of_partials(sums + (l * kGroup + t) * kBlock, g.channels);
-      zero_code |= static_cast<uint32_t>(0.0f > mean[l]) << l;
-    }
-    args.zero_code[t] = zero_code;
+    alignas(64) float mean[kMaxHyperplanes];
     const float* projections = args.projections + t * hyperplanes * stride;
+    means(projections, hyperplanes, g.channels, stride, mean);
+    uint32_t zero_code = 0;
+    for (int l = 0; l < hyperplanes; l++) zero_code |= static_cast<uint32_t>(0.0f > mean[l]) << l;
+    args.zero_code[t] = zero_code;
     for (ptrdiff_t c = 0; c < stride; c += kLanes) {
       ivec code = {};
       for (int l = 0; l < hyperplanes; l++)
@@ -150,9 +159,6 @@ void encode(const HashArgs& args, const float* sums) {
 
 void hash(const HashArgs& args) {
   const Geometry& g = *args.geometry;
-  alignas(64) float sums[kMaxHyperplanes * kGroup * kBlock];
-  if (args.plan)
-    for (int i = 0; i < args.plan->hyperplanes * kGroup * kBlock; i += kLanes) store(sums + i, zero());
   for (int block = 0; block < g.blocks_in; block++) {
     if (args.image.blocked)
       load_strip_blocked(args, block);
@@ -161,13 +167,13 @@ void hash(const HashArgs& args) {
     extract_windows(args, block);
     if (!args.plan) continue;
     switch (args.patches) {
-      case 1: project<1>(args, block, sums); break;
-      case 2: project<2>(args, block, sums); break;
-      case 3: project<3>(args, block, sums); break;
-      default: project<4>(args, block, sums); break;
+      case 1: project<1>(args, block); break;
+      case 2: project<2>(args, block); break;
+      case 3: project<3>(args, block); break;
+      default: project<4>(args, block); break;
     }
   }
-  if (args.plan) encode(args, sums);
+  if (args.plan) encode(args);
 }
 
 }  // namespace HASTE_NS

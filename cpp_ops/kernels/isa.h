@@ -12,6 +12,7 @@ void merge(const MergeArgs& args);
 void convolve_winograd(const ConvolveArgs& args);
 void convolve_direct(const ConvolveArgs& args, int blocks);
 void pool(const PoolArgs& args);
+int64_t multiply_adds(int rounds);
 void planes_to_blocked(const float* planes, ptrdiff_t plane, int channels, int width, float* blocked);
 void blocked_to_planes(const float* blocked, int width, float* planes, ptrdiff_t plane, int channels);
 

@@ -73,9 +73,10 @@ struct GroupScratch {
   uint32_t table_mask;
   uint32_t epoch;    // 1 .. 65535
   int32_t* bucket;   // [C] bucket of each kept channel
+  int32_t* rank;     // [C] its place in that bucket
   int32_t* channel;  // [C] kept channels
   int32_t* count;    // [C + 1] members per bucket
-  int32_t* place;    // [C + 1] where the next member of a bucket goes
+  int32_t* place;    // [C + 1] where the members of a bucket begin
   int32_t* order;    // [C + 1] buckets by size
   int32_t* member;   // [C] members of merged buckets before members leave
 };
@@ -138,6 +139,7 @@ struct Kernels {
   // Rows of `width` pixels: blocked [width][16] from/to `channels` <= 16 planes that lie `plane` floats apart.
   void (*to_blocked)(const float* planes, ptrdiff_t plane, int channels, int width, float* blocked);
   void (*from_blocked)(const float* blocked, int width, float* planes, ptrdiff_t plane, int channels);
+  int64_t (*multiply_adds)(int rounds);  // for benchmarks: runs nothing else, returns the operations done
 };
 
 // Best first, nullptr-terminated; only what this processor supports.

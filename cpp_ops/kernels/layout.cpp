@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "conv.h"
+#include "enums.h"
 #include "error.h"
 #include "kernels.h"
 #include "scratch.h"
@@ -24,7 +25,8 @@ void for_each(haste_parallel_for parallel_for, void* pool, int64_t count, Body b
   parallel_for(pool, task, static_cast<size_t>(count), &body);
 }
 
-haste_status check_layouts(haste_layout x, haste_layout y, int64_t batch, int64_t channels) {
+haste_status check_layouts(const haste_layout& x, const haste_layout& y, int64_t batch, int64_t channels) {
+  if (!known(x, HASTE_BLOCKED) || !known(y, HASTE_BLOCKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown layout");
   if (batch < 0 || channels < 1) return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ", channels %" PRId64, batch, channels);
   if ((x != HASTE_NCHW || y != HASTE_NCHW) && channels % HASTE_BLOCK)
     return fail(HASTE_INVALID_ARGUMENT, "the blocked layout needs a multiple of 16 channels, not %" PRId64, channels);

@@ -6,8 +6,6 @@ namespace haste {
 namespace HASTE_NS {
 namespace {
 
-constexpr int kSizes = 8;  // buckets of kSizes or more members are not told apart when they are ordered by size
-
 // A window, ready to be convolved: as it is, or transformed for F(3,3) along y (B^T of convolve_winograd.cpp).
 HASTE_INLINE void write_window(const Geometry& g, const float* window, float* out) {
   if (!g.winograd) {
@@ -29,6 +27,7 @@ struct Kept {
   int channels;  // that can contribute
   int buckets;   // of them
   int zero_bucket;  // of an all-zero window, or -1
+  uint64_t sizes;   // buckets of one, two, three, and more
 };
 
 void keep_nonzero(const MergeArgs& args, Kept& kept) {
@@ -55,9 +54,18 @@ void keep_nonzero(const MergeArgs& args, Kept& kept) {
   kept.channels = n;
 }
 
-// Buckets by first appearance. A word of the table is code << 32 | epoch << 16 | bucket, so no clearing is needed.
-HASTE_INLINE uint32_t home_slot(const GroupScratch& s, uint32_t code) { return (code * 2654435761u >> 12) & s.table_mask; }
+// A word of the table is code << 32 | epoch << 16 | bucket, so that it needs no clearing from patch to patch.
+constexpr uint64_t kEpochMask = 0xffff0000u, kBucketMask = 0xffffu;
 
+HASTE_INLINE uint32_t home_slot(uint32_t code, uint32_t mask) { return (code * 2654435761u >> 12) & mask; }
+
+// How many buckets have one, two, three and four or more members, sixteen bits each, in one register: counters in memory
+// would wait for each other's stores. What a bucket that had `count` members changes when it gets one more:
+HASTE_INLINE int size_field(int count) { return 16 * (min_int(count, 4) - 1); }
+constexpr uint64_t kGrowth[5] = {1, (uint64_t{1} << 16) - 1, (uint64_t{1} << 32) - (uint64_t{1} << 16),
+                                 (uint64_t{1} << 48) - (uint64_t{1} << 32), 0};
+
+// Buckets by first appearance, their sizes, and each channel's rank in its bucket.
 void assign_buckets(const MergeArgs& args, Kept& kept) {
   GroupScratch& s = *args.scratch;
   if (++s.epoch == 0x10000) {
@@ -65,145 +73,208 @@ void assign_buckets(const MergeArgs& args, Kept& kept) {
     s.epoch = 1;
   }
   const uint64_t epoch = static_cast<uint64_t>(s.epoch) << 16;
+  const uint32_t mask = s.table_mask;
   const uint32_t* codes = args.codes;
-  int buckets = 0;
-  for (int i = 0; i < kept.channels; i++) {
-    const uint32_t code = codes[s.channel[i]];
-    const uint64_t key = static_cast<uint64_t>(code) << 32 | epoch;
-    uint32_t slot = home_slot(s, code);
-    uint64_t word = s.table[slot];
-    // Another code of this patch in the slot: rare, the table is several times larger than the number of channels.
-    while (__builtin_expect((word & 0xffff0000u) == epoch && (word >> 32) != code, 0)) {
-      slot = (slot + 1) & s.table_mask;
-      word = s.table[slot];
+  const int32_t* channel = s.channel;
+  uint64_t* table = s.table;
+  int32_t *bucket_of = s.bucket, *rank = s.rank, *count = s.count;
+  const int channels = kept.channels;
+  for (int i = 0; i <= channels; i++) count[i] = 0;
+  uint32_t buckets = 0;
+  uint64_t sizes = 0;
+  for (int i = 0; i < channels; i++) {
+    const uint32_t code = codes[channel[i]];
+    uint32_t slot = home_slot(code, mask);
+    uint64_t word = table[slot];
+    // New or known is a coin toss: masks decide, and the compiler is kept from making them branches again. The one branch
+    // is for another code of this patch in the slot, which is rare: the table is many times larger than the patch.
+    uint32_t fresh = 0, other = 0;
+    const auto compare = [&]() __attribute__((always_inline)) {
+      fresh = (word & kEpochMask) != epoch ? ~0u : 0u;
+      other = word >> 32 != code ? ~0u : 0u;
+      asm("" : "+r"(fresh), "+r"(other));
+    };
+    compare();
+    while (__builtin_expect((other & ~fresh) != 0, 0)) {
+      slot = (slot + 1) & mask;
+      word = table[slot];
+      compare();
     }
-    // New or known is a coin toss, so it is decided without a branch.
-    const bool known = (word & 0xffffffffffff0000u) == key;
-    const int bucket = known ? static_cast<int>(word & 0xffff) : buckets;
-    s.table[slot] = key | static_cast<uint64_t>(bucket);
-    s.count[buckets] = known ? s.count[buckets] : 0;
-    s.count[bucket]++;
-    buckets += !known;
-    s.bucket[i] = bucket;
+    const uint32_t known = static_cast<uint32_t>(word & kBucketMask), bucket = known ^ ((known ^ buckets) & fresh);
+    table[slot] = static_cast<uint64_t>(code) << 32 | epoch | bucket;
+    buckets -= fresh;
+    bucket_of[i] = static_cast<int32_t>(bucket);
+    const int before = count[bucket];
+    count[bucket] = before + 1;
+    rank[i] = before;
+    sizes += kGrowth[min_int(before, 4)];
   }
-  kept.buckets = buckets;
+  kept.buckets = static_cast<int>(buckets);
+  kept.sizes = sizes;
   kept.zero_bucket = -1;
-  uint32_t slot = home_slot(s, args.zero_code);
-  while ((s.table[slot] & 0xffff0000u) == epoch) {
-    if (s.table[slot] >> 32 == args.zero_code) {
-      kept.zero_bucket = static_cast<int>(s.table[slot] & 0xffff);
+  for (uint32_t slot = home_slot(args.zero_code, mask); (table[slot] & kEpochMask) == epoch; slot = (slot + 1) & mask)
+    if (table[slot] >> 32 == args.zero_code) {
+      kept.zero_bucket = static_cast<int>(table[slot] & kBucketMask);
       break;
     }
-    slot = (slot + 1) & s.table_mask;
-  }
-}
-
-HASTE_INLINE float dot(const Geometry& g, const float* a, const float* b) {
-  vec sum = zero();
-  for (int q = 0; q < g.slot; q += kLanes) sum = fma(load(a + q), load(b + q), sum);
-  return reduce_add(sum);
 }
 
 void add_single(PatchWork& work, int channel) { work.single_channel[work.singles++] = channel; }
 
-float mean_energy(const MergeArgs& args, const Kept& kept) {
-  const Geometry& g = *args.geometry;
-  float energy = 0;
-  for (int i = 0; i < kept.channels; i++) {
-    const float* x = args.windows + static_cast<ptrdiff_t>(args.scratch->channel[i]) * g.slot;
-    energy += dot(g, x, x);
-  }
-  return energy / static_cast<float>(g.channels);
-}
+// A merge of the windows of one patch. kVectors is the length of a slot where that is a constant (windows then stay in
+// registers), 0 where it is not.
+template <int kVectors>
+class Merger {
+ public:
+  explicit Merger(const MergeArgs& args) : args_(args), vectors_(kVectors ? kVectors : args.geometry->slot / kLanes) {}
 
-// Merges one bucket of two or more kept members. `zeros` all-zero channels belong to it as well.
-void merge_bucket(const MergeArgs& args, const int32_t* member, int count, int zeros, float bound) {
-  const Geometry& g = *args.geometry;
-  PatchWork& work = *args.work;
-  MergeStats& stats = *args.stats;
-  float* out = work.merged_window + static_cast<ptrdiff_t>(work.merged) * g.slot;
-  const auto window = [&](int i) { return args.windows + static_cast<ptrdiff_t>(member[i]) * g.slot; };
-  alignas(64) float sum[256];
-  float* const u = g.slot <= 256 ? sum : out;
-  for (int q = 0; q < g.slot; q += kLanes) {
-    vec s = load(window(0) + q);
-    for (int i = 1; i < count; i++) s = s + load(window(i) + q);
-    store(u + q, s);
+  // Merges one bucket of two or more kept members. `zeros` all-zero channels belong to it as well. With bound >= 0 members
+  // whose residual is larger leave.
+  void bucket(const int32_t* member, int count, int zeros, float bound) {
+    PatchWork& work = *args_.work;
+    MergeStats& stats = *args_.stats;
+    float* u = work.merged_window + static_cast<ptrdiff_t>(work.merged) * args_.geometry->slot;
+    sum(member, count, u);
+    int kept = 0;
+    if (args_.merge == Merge::kMean)
+      kept = mean(member, count, u);
+    else
+      kept = scaled(member, count, zeros, bound, u);
+    if (kept == 0) return;
+    stats.members_read += kept + zeros > 1 ? kept : 0;
+    const int first = work.first[work.merged];
+    if (kept == 1) {
+      add_single(work, work.member[first]);
+      return;
+    }
+    if (args_.geometry->winograd) write_window(*args_.geometry, u, u);
+    work.merged++;
+    work.first[work.merged] = first + kept;
   }
-  int at = work.first[work.merged];
-  if (args.merge == Merge::kMean) {
+
+  float mean_energy(const Kept& kept) const {
+    float energy = 0;
+    for (int i = 0; i < kept.channels; i++) {
+      const float* x = window(args_.scratch->channel[i]);
+      energy += reduce_add(dot(x, x));
+    }
+    return energy / static_cast<float>(args_.geometry->channels);
+  }
+
+ private:
+  const float* window(int channel) const { return args_.windows + static_cast<ptrdiff_t>(channel) * (vectors_ * kLanes); }
+
+  inline __attribute__((always_inline)) vec dot(const float* a, const float* b) const {
+    vec sum = zero();
+    for (int v = 0; v < vectors_; v++) sum = fma(load(a + v * kLanes), load(b + v * kLanes), sum);
+    return sum;
+  }
+
+  void sum(const int32_t* member, int count, float* u) const {
+    if (kVectors) {
+      vec s[kVectors ? kVectors : 1];
+      for (int v = 0; v < kVectors; v++) s[v] = load(window(member[0]) + v * kLanes);
+      for (int i = 1; i < count; i++)
+        for (int v = 0; v < kVectors; v++) s[v] = s[v] + load(window(member[i]) + v * kLanes);
+      for (int v = 0; v < kVectors; v++) store(u + v * kLanes, s[v]);
+      return;
+    }
+    for (int v = 0; v < vectors_; v++) {
+      vec s = load(window(member[0]) + v * kLanes);
+      for (int i = 1; i < count; i++) s = s + load(window(member[i]) + v * kLanes);
+      store(u + v * kLanes, s);
+    }
+  }
+
+  // Returns the members whose filters are to be read: none when the mean is zero.
+  int mean(const int32_t* member, int count, float* u) {
+    MergeStats& stats = *args_.stats;
     const vec scale = set1(1.0f / static_cast<float>(count));
     ivec seen = {};
-    for (int q = 0; q < g.slot; q += kLanes) {
-      const vec mean = load(u + q) * scale;
-      seen |= reinterpret_cast<ivec>(mean);
-      store(u + q, mean);
+    for (int v = 0; v < vectors_; v++) {
+      const vec m = load(u + v * kLanes) * scale;
+      seen |= reinterpret_cast<ivec>(m);
+      store(u + v * kLanes, m);
     }
     stats.buckets++;
     stats.merged_buckets++;
     if (nonzero_lanes(seen) == 0) {
       stats.skipped_buckets++;
-      return;
+      return 0;
     }
-    for (int i = 0; i < count; i++) work.member[at++] = member[i];
-    stats.members_read += count;
-  } else {
-    // a_i * u does not change when u is scaled, so the sum serves as u and zero members change nothing.
-    const float uu = dot(g, u, u);
-    const bool usable = uu <= __FLT_MAX__;  // false for infinity and NaN: such members stay alone, which is exact
+    int32_t* out = args_.work->member + args_.work->first[args_.work->merged];
+    for (int i = 0; i < count; i++) out[i] = member[i];
+    return count;
+  }
+
+  // a_i * u does not change when u is scaled, so the sum serves as u and zero members change nothing.
+  int scaled(const int32_t* member, int count, int zeros, float bound, const float* u) {
+    PatchWork& work = *args_.work;
+    MergeStats& stats = *args_.stats;
+    int32_t* out = work.member + work.first[work.merged];
+    float* coefficient = work.coefficient + work.first[work.merged];
+    const float uu = reduce_add(dot(u, u));
     const float inverse = uu > 0 ? 1.0f / uu : 0.0f;
-    const bool bounded = bound >= 0;
-    int left = 0;
-    for (int i = 0; i < count; i++) {
-      const float xu = dot(g, window(i), u);
-      const float a = xu * inverse;
-      bool leaves = !usable;
-      if (bounded) leaves |= dot(g, window(i), window(i)) - a * xu > bound;
-      if (__builtin_expect(leaves, 0)) {
-        add_single(work, member[i]);
-        left++;
-      } else {
-        work.member[at] = member[i];
-        work.coefficient[at++] = a;
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+      const vec products[4] = {dot(window(member[i]), u), dot(window(member[i + 1]), u), dot(window(member[i + 2]), u),
+                               dot(window(member[i + 3]), u)};
+      reduce_add4(products, coefficient + i);
+    }
+    for (; i < count; i++) coefficient[i] = reduce_add(dot(window(member[i]), u));
+    int stay = 0;
+    // Infinity and NaN cannot be merged; alone, such channels come out as the plain convolution has them.
+    const bool usable = uu <= __FLT_MAX__;
+    if (usable && bound < 0) {
+      for (i = 0; i < count; i++) {
+        out[i] = member[i];
+        coefficient[i] *= inverse;
+      }
+      stay = count;
+    } else {
+      for (i = 0; i < count; i++) {
+        const float a = coefficient[i] * inverse;
+        if (!usable || reduce_add(dot(window(member[i]), window(member[i]))) - a * coefficient[i] > bound) {
+          add_single(work, member[i]);
+          continue;
+        }
+        out[stay] = member[i];
+        coefficient[stay++] = a;
       }
     }
-    const int stay = count - left;
+    const int left = count - stay;
     stats.members_left += left;
     stats.buckets += left + (stay + zeros > 0);
     stats.merged_buckets += stay + zeros > 1;
-    if (stay == 0 || uu == 0) {
-      stats.skipped_buckets += stay + zeros > 0;
-      return;
-    }
-    stats.members_read += stay + zeros > 1 ? stay : 0;
-    if (stay == 1) {
-      add_single(work, work.member[at - 1]);
-      return;
-    }
+    if (stay > 0 && uu > 0) return stay;
+    stats.skipped_buckets += stay + zeros > 0;
+    return 0;
   }
-  if (u != out) write_window(g, u, out);
-  work.merged++;
-  work.first[work.merged] = at;
-}
 
-// Lists the kept channels bucket by bucket, buckets by size: the convolution's loop over members is then predictable.
-// Returns the number of buckets of one, which come first in `order`.
+  const MergeArgs& args_;
+  const int vectors_;
+};
+
+// Lists the kept channels bucket by bucket, buckets of one first, then of two, of three, and larger ones: the loop over
+// members is then predictable, here and in the convolution. Returns the number of buckets of one.
 int sort_by_size(GroupScratch& s, const Kept& kept) {
-  int start[kSizes + 2] = {};
-  for (int b = 0; b < kept.buckets; b++) start[min_int(s.count[b], kSizes) + 1]++;
-  const int singles = start[2];
-  for (int size = 1; size <= kSizes; size++) start[size + 1] += start[size];
-  for (int b = 0; b < kept.buckets; b++) s.order[start[min_int(s.count[b], kSizes)]++] = b;
-  int at = 0;
-  for (int i = 0; i < kept.buckets; i++) {
-    const int b = s.order[i];
-    s.place[b] = at;
-    at += s.count[b];
+  const int32_t *count = s.count, *bucket_of = s.bucket, *rank = s.rank, *channel = s.channel;
+  int32_t *order = s.order, *place = s.place, *member = s.member;
+  const uint64_t n = kept.sizes, ones = n & 0xffff, twos = n >> 16 & 0xffff, threes = n >> 32 & 0xffff;
+  uint64_t next = ones << 16 | (ones + twos) << 32 | (ones + twos + threes) << 48;  // bucket and member each size begins with
+  uint64_t at = ones << 16 | (ones + 2 * twos) << 32 | (ones + 2 * twos + 3 * threes) << 48;
+  for (int b = 0; b < kept.buckets; b++) {
+    const int field = size_field(count[b]);
+    order[next >> field & 0xffff] = b;
+    place[b] = static_cast<int32_t>(at >> field & 0xffff);
+    next += uint64_t{1} << field;
+    at += static_cast<uint64_t>(count[b]) << field;
   }
-  for (int i = 0; i < kept.channels; i++) s.member[s.place[s.bucket[i]]++] = s.channel[i];
-  return singles;
+  for (int i = 0; i < kept.channels; i++) member[place[bucket_of[i]] + rank[i]] = channel[i];
+  return static_cast<int>(ones);
 }
 
+template <int kVectors>
 void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
   GroupScratch& s = *args.scratch;
   PatchWork& work = *args.work;
@@ -226,13 +297,22 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
     stats.skipped_buckets++;
     stats.merged_buckets += zeros > 1;
   }
-  const float bound = args.tau > 0 && args.merge == Merge::kScaled ? args.tau * mean_energy(args, kept) : -1.0f;
+  Merger<kVectors> merger(args);
+  const float bound = args.tau > 0 && args.merge == Merge::kScaled ? args.tau * merger.mean_energy(kept) : -1.0f;
   int at = singles;
   for (int i = singles; i < kept.buckets; i++) {
     const int b = s.order[i];
-    merge_bucket(args, s.member + at, s.count[b], b == kept.zero_bucket ? zeros : 0, bound);
+    merger.bucket(s.member + at, s.count[b], b == kept.zero_bucket ? zeros : 0, bound);
     at += s.count[b];
   }
+}
+
+void group_and_merge(const MergeArgs& args, Kept& kept, int zeros) {
+  assign_buckets(args, kept);
+  if (args.geometry->slot == 32)  // 3x3 at patch 3
+    merge_buckets<32 / kLanes>(args, kept, zeros);
+  else
+    merge_buckets<0>(args, kept, zeros);
 }
 
 }  // namespace
@@ -253,14 +333,12 @@ void merge(const MergeArgs& args) {
     stats.buckets += g.channels;
     stats.skipped_buckets += zeros;
   } else if (args.merge == Merge::kScaled) {
-    assign_buckets(args, kept);
-    merge_buckets(args, kept, zeros);
+    group_and_merge(args, kept, zeros);
   } else {
     // The filters of zero channels are part of a bucket's sum, so nobody may be dropped.
     for (int c = 0; c < g.channels; c++) s.channel[c] = c;
     kept.channels = g.channels;
-    assign_buckets(args, kept);
-    merge_buckets(args, kept, 0);
+    group_and_merge(args, kept, 0);
   }
   // The windows of both kinds of bucket lie close together: what the convolution reads again and again stays in cache.
   work.single_window = work.merged_window + static_cast<ptrdiff_t>(work.merged) * g.slot;

@@ -60,7 +60,7 @@ class Run {
   haste_status convolve() {
     if (tiles_ >= kFewTiles || !args_.parallel_for)
       one_round();
-    else
+    else if (tiles_ > 0)
       two_rounds();
     if (args_.stats) write_stats();
     return result();
@@ -152,11 +152,12 @@ class Run {
     b.codes = cutter.take<uint32_t>(channels * kGroup);
     b.zero_code = cutter.take<uint32_t>(kGroup);
     b.nonzero = cutter.take<uint16_t>(static_cast<size_t>(g_.blocks_in) * kGroup);
-    size_t slots = 256;
-    while (slots < channels * 4) slots *= 2;
+    size_t slots = 1024;
+    while (slots < channels * 8 && slots < 4096) slots *= 2;
+    while (slots < channels * 2) slots *= 2;
     b.group.table = cutter.take<uint64_t>(slots);
     b.group.table_mask = static_cast<uint32_t>(slots - 1);
-    for (int32_t** list : {&b.group.bucket, &b.group.channel, &b.group.count, &b.group.place, &b.group.order, &b.group.member})
+    for (int32_t** list : {&b.group.bucket, &b.group.rank, &b.group.channel, &b.group.count, &b.group.place, &b.group.order, &b.group.member})
       *list = cutter.take<int32_t>(channels + kBlock);
     return b;
   }

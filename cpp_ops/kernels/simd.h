@@ -109,6 +109,32 @@ HASTE_INLINE float reduce_add(vec v) {
 #endif
 }
 
+// The sums of four vectors, stored to p[0..3].
+HASTE_INLINE void reduce_add4(const vec* v, float* p) {
+#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__)
+#if defined(__AVX512F__)
+  const vec ab = _mm512_unpacklo_ps(v[0], v[1]) + _mm512_unpackhi_ps(v[0], v[1]);
+  const vec cd = _mm512_unpacklo_ps(v[2], v[3]) + _mm512_unpackhi_ps(v[2], v[3]);
+  const __m512d abd = _mm512_castps_pd(ab), cdd = _mm512_castps_pd(cd);
+  const vec abcd = _mm512_castpd_ps(_mm512_unpacklo_pd(abd, cdd)) + _mm512_castpd_ps(_mm512_unpackhi_pd(abd, cdd));
+  const __m256 half = _mm512_castps512_ps256(abcd) + _mm512_extractf32x8_ps(abcd, 1);
+  _mm_storeu_ps(p, _mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1));
+#elif defined(__AVX2__)
+  const vec ab = _mm256_hadd_ps(v[0], v[1]), cd = _mm256_hadd_ps(v[2], v[3]);
+  const vec abcd = _mm256_hadd_ps(ab, cd);
+  _mm_storeu_ps(p, _mm256_castps256_ps128(abcd) + _mm256_extractf128_ps(abcd, 1));
+#else
+  const vec ab = _mm_unpacklo_ps(v[0], v[1]) + _mm_unpackhi_ps(v[0], v[1]);
+  const vec cd = _mm_unpacklo_ps(v[2], v[3]) + _mm_unpackhi_ps(v[2], v[3]);
+  _mm_storeu_ps(p, _mm_movelh_ps(ab, cd) + _mm_movehl_ps(cd, ab));
+#endif
+#elif defined(__aarch64__)
+  vst1q_f32(p, vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3])));
+#else
+  for (int i = 0; i < 4; i++) p[i] = reduce_add(v[i]);
+#endif
+}
+
 // codes |= bit where a > b; a NaN compares false.
 HASTE_INLINE ivec or_if_greater(ivec codes, vec a, vec b, int32_t bit) {
 #if defined(__AVX512F__)

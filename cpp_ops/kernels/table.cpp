@@ -20,6 +20,7 @@ const Kernels kKernels = {
     pool,
     planes_to_blocked,
     blocked_to_planes,
+    multiply_adds,
 };
 
 }  // namespace HASTE_NS

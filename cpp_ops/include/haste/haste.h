@@ -98,7 +98,7 @@ HASTE_API haste_status haste_conv_run(const haste_conv* conv, const haste_conv_r
 HASTE_API haste_status haste_conv_codes(const haste_conv* conv, const haste_conv_run_args* args, uint32_t* codes);
 
 /* For tests: as haste_conv_run, but with a given grouping [N, patches, C] (any uint32 labels; equal label = same bucket)
- * in place of the hash codes. args->hyperplanes is ignored. */
+ * in place of the hash codes. args->hyperplanes is ignored and args->stats is not filled in. */
 HASTE_API haste_status haste_conv_run_grouped(const haste_conv* conv, const haste_conv_run_args* args,
                                               const uint32_t* labels);
 
