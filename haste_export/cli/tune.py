@@ -49,6 +49,7 @@ Examples:
   haste-export model.onnx --plan model.plan.toml
 """
 
+_SAMPLES_FOR_ONE_LAYER = 128  # a layer's own error needs no more; there are many layers and settings
 _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all layers an input for tau
 
 
@@ -161,9 +162,9 @@ def _tune(
     search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
     if not search.done:
         settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
-        with progress_bar("one layer at a time", len(settings) * len(measured.layers)) as advance:
-            names = list(measured.layers)
-            effects = allocate.measure_effects(names, settings, measured.saved, lambda: advance(1))
+        few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed, "flops")
+        with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
+            effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
         search.suggest_first(allocate.hull(effects, max(trials // 3, 4)))
     with progress_bar("search", max(trials - search.done, 0)) as advance:
         search.run(trials, measured.measure, lambda _: advance(1))
