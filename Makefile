@@ -17,9 +17,10 @@ CXX_SOURCES = $(shell find cpp_ops -name '*.h' -o -name '*.hpp' -o -name '*.cc' 
 .DELETE_ON_ERROR:
 
 include tools/gpu/gpu.mk
+include tools/bundle/bundle.mk
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: native $(VENV)/.models  ## compress a real VGG16 and compare it with stock ONNX Runtime on this machine
 	$(PY) tools/demo.py

@@ -1,6 +1,7 @@
 // haste-run: runs a model with the HasteConv operator library, with nothing but ONNX Runtime's shared library.
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 
 #include "error.h"
@@ -18,11 +19,17 @@
 namespace haste::runner {
 namespace {
 
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
 void write_text(const std::string& path, const std::string& text) {
-  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
-  if (!file) throw Error(kUsage, path + ": cannot be written");
-  const bool ok = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if ((file == stdout ? std::fflush(file) : std::fclose(file)) != 0 || !ok)
+  if (path == "-") {
+    std::fputs(text.c_str(), stdout);
+    return;
+  }
+  const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "w"));
+  if (!file || std::fputs(text.c_str(), file.get()) < 0 || std::fflush(file.get()) != 0)
     throw Error(kUsage, path + ": cannot be written");
 }
 

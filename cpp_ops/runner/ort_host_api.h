@@ -22,7 +22,7 @@ struct MemoryInfo;
 struct Allocator;
 
 constexpr std::uint32_t kApiVersion = 17;  // asked for; every later runtime answers with the same table
-constexpr int kLogNothing = 4;  // what goes wrong comes back as a status, and is printed once
+constexpr int kLogNothing = 4;             // what goes wrong comes back as a status, and is printed once
 constexpr int kOptimizeNothing = 0, kOptimizeAll = 99;
 constexpr int kNoSuchFile = 3, kNoModel = 4, kInvalidProtobuf = 7;  // error codes
 constexpr int kArenaAllocator = 1, kDefaultMemory = 0;

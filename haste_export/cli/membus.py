@@ -33,9 +33,9 @@ HELP = """Bytes that cross the memory bus during one inference.
 
 Two models are compared, the original first. One compressed model is compared with its own exact form.
 
-On a board the processor's or the memory controller's counters count, after they were checked against streams of known size;
-which one, and what it means, is printed. Where there are none, the exit code is 3; --simulate computes the bytes from the
-instructions that the two engines execute, and needs no board.
+On a board the processor's or the memory controller's counters count, after they were checked against streams of known
+size; which one, and what it means, is printed. Where there are none, the exit code is 3; --simulate computes the bytes
+from the instructions that the two engines execute, and needs no board.
 
 \b
 Examples:

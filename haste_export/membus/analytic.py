@@ -1,7 +1,7 @@
-"""The bytes that a layer must move, from its sizes, the tile sizes and the last cache; docs/membus.md derives every term.
+"""The bytes that a layer must move, from its sizes, the tile sizes and the last cache; docs/membus.md has the terms.
 
-All functions describe one cold inference: nothing of the layer is cached before, and what it wrote counts even while it is
-still in a cache. Caches are write-back and write-allocate: a line that is written is read first.
+All functions describe one cold inference: nothing of the layer is cached before, and what it wrote counts even while
+it is still in a cache. Caches are write-back and write-allocate: a line that is written is read first.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Bytes:
 def stock(shape: LayerShape, core: Core) -> Bytes:
     """Im2col and matrix multiplication, as ONNX Runtime runs a convolution on aarch64.
 
-    Runs of GEMM_COLUMNS output pixels are unfolded K-slice by K-slice and multiplied with all filters. Between two runs all
-    weights pass by, so they are read again for every run unless they stay in the last cache.
+    Runs of GEMM_COLUMNS output pixels are unfolded K-slice by K-slice and multiplied with all filters. Between two
+    runs all weights pass by, so they are read again for every run unless they stay in the last cache.
     """
     passes = 1 if _weights(shape) <= core.last_level.size else ceil(_pixels(shape) / GEMM_COLUMNS)
     return Bytes(_input(shape), passes * _weights(shape), 2 * _output(shape), _unfolded(shape, core))
@@ -49,9 +49,9 @@ def stock(shape: LayerShape, core: Core) -> Bytes:
 def haste(shape: LayerShape, core: Core, kept: float = 1.0, read: float = 1.0) -> Bytes:
     """HasteConv: tiles of patches are gathered, hashed and merged, then meet all weights block by block.
 
-    With FEW_TILES or more, every tile meets all weights in turn. With fewer, all tiles are prepared first and every block of
-    weights meets all tiles: weights are read once, but the windows of all tiles have to wait, and pass by once per block if
-    they do not fit.
+    With FEW_TILES or more, every tile meets all weights in turn. With fewer, all tiles are prepared first and every
+    block of weights meets all tiles: weights are read once, but the windows of all tiles have to wait, and pass by
+    once per block if they do not fit.
 
     Args:
         shape: of the layer.

@@ -104,6 +104,6 @@ def calibrate(source: Source, meter: Meter, last_level: int, repeats: int = 5) -
 
 def _refusal(event: str, direction: str, found: Fit, nominal: float) -> str:
     return (
-        f"counter {event} refused: it does not track bytes {direction} (one count stood for {found.bytes_per_count:.1f} bytes, "
-        f"expected about {nominal:.0f}; R² {found.r_squared:.3f}, spread {found.spread:.0%})"
+        f"counter {event} refused: it does not track bytes {direction} (one count was {found.bytes_per_count:.1f} "
+        f"bytes, expected about {nominal:.0f}; R² {found.r_squared:.3f}, spread {found.spread:.0%})"
     )

@@ -76,7 +76,7 @@ def core(name: str) -> Core:
 
 
 def last_level_bytes(sysfs: Path, cpu: int) -> int | None:
-    """Size of the largest cache that sysfs reports for a processor; None on boards whose device tree has no cache nodes."""
+    """Size of the largest cache that sysfs reports; None on boards whose device tree has no cache nodes."""
     folder = sysfs / SYSFS_CACHE.format(cpu=cpu)
     sizes = [_size(path.read_text(encoding="ascii").strip()) for path in folder.glob("index*/size")]
     return max(sizes, default=None)
@@ -88,7 +88,7 @@ def _size(text: str) -> int:
 
 
 def write_system_root(folder: Path, shown: Core, libraries: Path) -> None:
-    """Lay out what a program emulated by QEMU sees in place of this machine's /proc and /sys: one core of the kind to be simulated.
+    """Lay out what an emulated program sees in place of this machine's /proc and /sys: one core of the kind simulated.
 
     ONNX Runtime reads the processor's name there, and both engines choose their tiles by the cache sizes.
 

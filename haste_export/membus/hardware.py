@@ -24,8 +24,8 @@ DEFAULT_LAST_LEVEL = 2 * 1024 * 1024  # where the device tree names no caches; b
 SETTLE_RUNS = 3
 
 NO_PMU = (
-    "no performance counters here (a container, a virtual machine, or a kernel without the core's PMU): nothing on this "
-    "machine can count memory traffic. --simulate cortex-a72 computes it from the real instructions instead"
+    "no performance counters here (a container, a virtual machine, or a kernel without the core's PMU): nothing on "
+    "this machine can count memory traffic. --simulate cortex-a72 computes it from the real instructions instead"
 )
 
 

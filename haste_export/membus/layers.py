@@ -146,7 +146,7 @@ def _produced(model: onnx.ModelProto) -> set[str]:
 def _activations(
     model: onnx.ModelProto, feeds: Mapping[str, Array], names: Sequence[str], library: str | None
 ) -> dict[str, Array]:
-    """Values of inner tensors; those in blocked layout come as they lie in memory, which is how a cut layer takes them."""
+    """Values of inner tensors; blocked ones come as they lie in memory, which is how a cut layer takes them."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     inner = [name for name in names if name not in feeds]

@@ -1,4 +1,4 @@
-"""The kernel's perf_event_open, through ctypes: counters that follow one process and its threads, or a whole machine."""
+"""The kernel's perf_event_open, through ctypes: counters of one process and its threads, or of a whole machine."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _CLOSE_ON_EXEC = 8
 
 
 def attribute(event: Event, system_wide: bool) -> bytes:
-    """Struct perf_event_attr for one counter, created disabled.
+    """A struct perf_event_attr for one counter, created disabled.
 
-    A counter of a process is inherited by the threads that are created later and leaves the kernel out, as an unprivileged user
-    must (perf_event_paranoid 2). A counter of the machine can do neither.
+    A counter of a process is inherited by the threads that are created later and leaves the kernel out, as an
+    unprivileged user must (perf_event_paranoid 2). A counter of the machine can do neither.
     """
     flags = _DISABLED if system_wide else _DISABLED | _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HYPERVISOR
     head = struct.pack("=IIQQQQQ", event.device.type, _ATTRIBUTE_BYTES, event.config, 0, 0, _TOTAL_TIMES, flags)

@@ -11,7 +11,7 @@ DEVICES = "bus/event_source/devices"
 
 @dataclass(frozen=True)
 class Device:
-    """A counting device: name, type number for perf_event_open, events by name as the kernel spells them, processors it covers."""
+    """A counting device: its type number for perf_event_open, its events as the kernel spells them, its processors."""
 
     name: str
     type: int

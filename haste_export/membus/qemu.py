@@ -19,7 +19,8 @@ from haste_export.membus.simulation import Job, Traffic
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN_SOURCE = ROOT / "tools/qemu_plugin/cache_traffic.cpp"
 TRIPLE = "aarch64-linux-gnu"
-# The emulated processor decides which instructions exist, the simulated core which caches. Current ONNX Runtimes want ARMv8.2.
+# The emulated processor decides which instructions exist, the simulated core which caches. Current ONNX Runtimes want
+# ARMv8.2.
 EMULATED = "neoverse-n1"
 BUNDLE_VARIABLE = "HASTE_AARCH64_BUNDLE"
 RUNTIME_VARIABLE = "HASTE_AARCH64_ONNXRUNTIME"
@@ -41,7 +42,7 @@ class QemuSimulator:
         return f"QEMU cache plugin, aarch64 NEON code of both engines, {self.onnxruntime.name}"
 
     def command(self, job: Job, core: Core, cold: bool, system_root: Path, out: Path) -> list[str]:
-        """The whole command line. Addresses, seeds and environment are fixed: the result is the same to the byte every time."""
+        """The whole command line. Addresses, seeds and environment are fixed: the result repeats to the byte."""
         plugin = f"{self.plugin},{','.join(_geometry(core))},out={out}"
         emulator = [self.qemu, "-seed", "1", "-cpu", EMULATED, "-L", str(system_root), "-plugin", plugin]
         library = ["--library", str(self.bundle / "libhaste_ops.so")] if job.native else ["--no-library"]
@@ -57,7 +58,8 @@ class QemuSimulator:
             CheckFailedError: the model did not run; carries what haste-run said.
         """
         with tempfile.TemporaryDirectory(prefix="haste-membus-") as folder:
-            # A fixed name: paths are arguments, arguments lie on the stack, and the stack's place decides the sets of its lines.
+            # A fixed name: paths are arguments, arguments lie on the stack, and the stack's place decides the sets of
+            # its lines.
             root, out = Path(folder) / "root", Path(folder) / "out"
             write_system_root(root, core, self.libraries)
             command = self.command(job, core, cold, root, out)

@@ -1,4 +1,4 @@
-"""`haste-run` in lockstep: a process that runs inferences and walks memory on command, so that counters see exactly that."""
+"""`haste-run` in lockstep: it runs inferences and walks memory on command, so that counters see exactly that."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from haste_export.membus.geometry import Core
 class Traffic:
     """One simulated inference. Bytes are those between the last cache and memory, in whole lines of 64.
 
-    `dirty_bytes` were changed but still in the caches at the end: they are written later, so a cold run's total includes them.
+    `dirty_bytes` were changed but still in the caches at the end: they are written later, so a cold run's total
+    includes them.
     """
 
     instructions: int

@@ -56,22 +56,25 @@ class Source:
 
 @dataclass(frozen=True)
 class CoreEvents:
-    """Event numbers of a core type: lines read into its last cache and lines written out of it, with what that means."""
+    """Event numbers of a core type: lines read into its last cache, lines written out of it, and what that means."""
 
     reads: int
     writes: int | None
     meaning: str
 
 
-_L2_LAST = "L2D_CACHE_REFILL + L2D_CACHE_WB, lines of 64 bytes: the L2 is the last cache, so these are the lines read from and written to memory"
+_L2_LAST = (
+    "L2D_CACHE_REFILL + L2D_CACHE_WB, lines of 64 bytes: the L2 is the last cache, so these are the lines read from "
+    "memory and written to it"
+)
 _L3_REFILL = (
-    "L3D_CACHE_REFILL, lines of 64 bytes: lines read into the cluster's L3. Write-backs from L3 have no counter here, so this is "
-    "the reading half only"
+    "L3D_CACHE_REFILL, lines of 64 bytes: lines read into the cluster's L3. Write-backs from L3 have no counter here, "
+    "so this is the reading half only"
 )
 _LL_MISS = "LL_CACHE_MISS_RD, lines of 64 bytes: reads that missed the last cache. Written lines are not counted"
 
-# Of the architecture's event numbers: 0x17 L2D_CACHE_REFILL, 0x18 L2D_CACHE_WB, 0x2a L3D_CACHE_REFILL, 0x37 LL_CACHE_MISS_RD.
-# Cores with a shared L3 cannot use the L2's events: those count traffic between L2 and L3.
+# Of the architecture's event numbers: 0x17 L2D_CACHE_REFILL, 0x18 L2D_CACHE_WB, 0x2a L3D_CACHE_REFILL, 0x37
+# LL_CACHE_MISS_RD. Cores with a shared L3 cannot use the L2's events: those count traffic between L2 and L3.
 CORE_EVENTS = {
     "cortex_a35": CoreEvents(0x17, 0x18, _L2_LAST),
     "cortex_a53": CoreEvents(0x17, 0x18, _L2_LAST),
@@ -109,7 +112,7 @@ def choose(devices: Iterable[Device], parts: dict[int, int], cpu: int, soc: str 
     Args:
         devices: what `discover` found.
         parts: part number of /proc/cpuinfo by processor.
-        cpu: the processor that the measurement is pinned to; on a machine of two core types they have different counters.
+        cpu: the processor that the measurement is pinned to; two types of core have different counters.
         soc: /sys/firmware/devicetree/base/compatible, for errata.
     """
     devices = list(devices)
@@ -121,7 +124,7 @@ def _meson(devices: list[Device]) -> Source | None:
     for device in devices:
         if device.name.startswith("meson_ddr_bw") and "total_rw_bytes" in device.events:
             event = Event("total_rw_bytes", device, device.config(device.events["total_rw_bytes"]), 1.0)
-            meaning = "meson_ddr_bw/total_rw_bytes: bytes read and written at the memory controller, by everything on the machine"
+            meaning = "meson_ddr_bw/total_rw_bytes: bytes read and written at the memory controller, by all programs"
             return Source(Level.DDR_PMU, event, None, meaning)
     return None
 
@@ -137,7 +140,7 @@ def _imx8(devices: list[Device], soc: str) -> Source | None:
             continue
         unit = 1.0 if plus else 16.0
         reads, writes = (Event(name, device, device.config(device.events[name]), unit) for name in names)
-        meaning = f"{device.name}/{names[0]},{names[1]}: bursts at the memory controller, by everything on the machine"
+        meaning = f"{device.name}/{names[0]},{names[1]}: traffic at the memory controller, by all programs"
         return Source(Level.DDR_PMU, reads, writes, meaning)
     return None
 
@@ -163,7 +166,7 @@ def _x86_core(devices: list[Device]) -> Source | None:
         if device.name == X86_CORE and device.events:
             generic = Device(device.name, PERF_TYPE_HARDWARE, {}, {}, device.cpus, system_wide=False)
             event = Event("cache-misses", generic, PERF_COUNT_HW_CACHE_MISSES, LINE)
-            meaning = "cache-misses, lines of 64 bytes: reads that missed the last cache. Written lines and most prefetches are not counted"
+            meaning = "cache-misses, lines of 64 bytes: reads that missed the last cache, without written lines"
             return Source(Level.CORE_PMU, event, None, meaning)
     return None
 

@@ -56,7 +56,7 @@ def haste_function() -> onnx.FunctionProto:
 
 
 def make_pair(folder: Path, layers: list[Layer], size: int, seed: int = 0) -> tuple[Path, Path]:
-    """Writes stock.onnx and haste.onnx, a chain of the layers on [1, C, size, size] with the same weights; returns the paths."""
+    """Writes stock.onnx and haste.onnx, the same chain of layers on [1, C, size, size]; returns the paths."""
     rng = np.random.default_rng(seed)
     weights = [_weights(layer, rng) for layer in layers]
     biases = [(0.1 * rng.standard_normal(layer.filters)).astype(np.float32) for layer in layers]

@@ -1,11 +1,11 @@
-// Runs HasteConv cases through the C API on the processor it is compiled for, and writes what came out; the test that wrote the cases
-// compares. One process for all cases: starting an emulator is slow.
+// Runs HasteConv cases through the C API on the processor it is compiled for, and writes what came out; the test that
+// wrote the cases compares. One process for all cases: starting an emulator is slow.
 //
 //   run_cases LIBRARY CASE...      reads CASE, writes CASE.<isa> for every instruction set of the library
 //
-// CASE: haste_conv_params, then 13 int64 (batch, height, width, hyperplanes, use residual, use labels, and the element counts of x,
-// weights, bias, hyperplanes, residual, y, codes), a float tau and 4 bytes of padding, then x, weights, bias, hyperplanes (int8),
-// residual and labels. CASE.<isa>: codes (uint32), y, stats (8 floats).
+// CASE: haste_conv_params, then 13 int64 (batch, height, width, hyperplanes, use residual, use labels, and the element
+// counts of x, weights, bias, hyperplanes, residual, y, codes), a float tau and 4 bytes of padding, then x, weights,
+// bias, hyperplanes (int8), residual and labels. CASE.<isa>: codes (uint32), y, stats (8 floats).
 #include <dlfcn.h>
 #include <haste/haste.h>
 
@@ -54,7 +54,8 @@ void run(const std::string& path, const char* isa) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
   if (!file) die(path + ": cannot be read");
   const Header h = read<Header>(file, 1)[0];
-  const std::vector<float> x = read<float>(file, h.x), weights = read<float>(file, h.weights), bias = read<float>(file, h.bias);
+  const std::vector<float> x = read<float>(file, h.x), weights = read<float>(file, h.weights),
+                           bias = read<float>(file, h.bias);
   const std::vector<int8_t> planes = read<int8_t>(file, h.planes);
   const std::vector<float> residual = read<float>(file, h.residual);
   const std::vector<uint32_t> labels = read<uint32_t>(file, h.has_labels ? h.codes : 0);
@@ -62,7 +63,8 @@ void run(const std::string& path, const char* isa) {
 
   check(function<decltype(haste_select_isa)>("haste_select_isa")(isa), isa);
   haste_conv* conv = nullptr;
-  check(function<decltype(haste_conv_create)>("haste_conv_create")(&h.params, weights.data(), bias.data(), planes.data(), &conv),
+  check(function<decltype(haste_conv_create)>("haste_conv_create")(&h.params, weights.data(), bias.data(),
+                                                                   planes.data(), &conv),
         path);
   std::vector<uint32_t> codes(static_cast<size_t>(h.codes));
   codes.reserve(1);  // an empty batch has no codes, but the interface wants a pointer
@@ -78,7 +80,8 @@ void run(const std::string& path, const char* isa) {
     codes = labels;
     check(function<decltype(haste_conv_run_grouped)>("haste_conv_run_grouped")(conv, &args, labels.data()), path);
   } else {
-    if (h.hyperplanes > 0) check(function<decltype(haste_conv_codes)>("haste_conv_codes")(conv, &args, codes.data()), path);
+    if (h.hyperplanes > 0)
+      check(function<decltype(haste_conv_codes)>("haste_conv_codes")(conv, &args, codes.data()), path);
     args.stats = stats.data();
     check(function<decltype(haste_conv_run)>("haste_conv_run")(conv, &args), path);
   }

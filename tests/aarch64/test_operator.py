@@ -23,8 +23,8 @@ from tests.operator.cases import KINDS, Case, Problem, build
 from tests.operator.compare import assert_within
 from tests.operator.native import from_memory
 
-# Any data must hash alike. Shapes around the vector width of four and the block of sixteen; the patch does not divide the
-# output.
+# Any data must hash alike. Shapes around the vector width of four and the block of sixteen; the patch does not divide
+# the output.
 CODES = [
     Case(channels=channels, outputs=1, height=8, width=11, kernel=kernel, count=count, kind=kind, seed=seed)
     for seed, (channels, kernel, count, kind) in enumerate(

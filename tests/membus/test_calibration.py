@@ -50,7 +50,7 @@ def test_a_bus_of_another_width_is_learnt() -> None:
     [
         (meter(noise=0.5), "r17 refused"),
         (meter(read_unit=1e9), "r17 refused"),
-        (meter(read_unit=1024), "one count stood for 1024"),
+        (meter(read_unit=1024), "one count was 1024"),
         (meter(write_unit=4), "r18 refused"),
         (lambda stream, size: [0, 0], "r17 refused"),
         (lambda stream, size: [12345, 12345], "r17 refused"),

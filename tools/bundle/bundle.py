@@ -3,8 +3,9 @@
     python tools/bundle/bundle.py aarch64-linux-gnu            # or arm-linux-gnueabihf, x86_64-linux-gnu
     python tools/bundle/bundle.py aarch64-linux-gnu --tune cortex-a72
 
-Writes dist/haste-<version>-<target>.tar.gz (operator library, haste-run, haste.h, the Python package runtime_ops, a README) and
-dist/haste_export-<version>-py3-none-manylinux_2_28_<machine>.whl. The same sources give the same archive, byte for byte.
+Writes dist/haste-<version>-<target>.tar.gz (operator library, haste-run, haste.h, the Python package runtime_ops, a
+README) and dist/haste_export-<version>-py3-none-manylinux_2_28_<machine>.whl. The same sources give the same archive,
+byte for byte.
 
 Exit codes: 0 done; 1 the result would not run on the oldest system promised; 2 usage; 3 no cross compiler.
 """
@@ -30,7 +31,11 @@ ROOT = Path(__file__).resolve().parents[2]
 README = Path(__file__).with_name("README.board.md")
 GLIBC = "2.28"
 MACHINES = {"aarch64-linux-gnu": "aarch64", "arm-linux-gnueabihf": "armv7l", "x86_64-linux-gnu": "x86_64"}
-PACKAGES = {"aarch64-linux-gnu": "g++-aarch64-linux-gnu", "arm-linux-gnueabihf": "g++-arm-linux-gnueabihf", "x86_64-linux-gnu": "g++"}
+PACKAGES = {
+    "aarch64-linux-gnu": "g++-aarch64-linux-gnu",
+    "arm-linux-gnueabihf": "g++-arm-linux-gnueabihf",
+    "x86_64-linux-gnu": "g++",
+}
 
 
 def project_version() -> str:
@@ -52,7 +57,18 @@ def build_wheel(target: str, tune: str, build: Path, stubs: Path, dist: Path) ->
     }
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, str(ROOT)]
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "wheel",
+                "-q",
+                "--no-deps",
+                "--no-build-isolation",
+                "--wheel-dir",
+                folder,
+                str(ROOT),
+            ]
             + [f"-Cbuild-dir={build}"]
             + [f"-Ccmake.define.{name}={value}" for name, value in defines.items()],
             check=True,
@@ -83,7 +99,9 @@ def stage(target: str, build: Path, folder: Path) -> list[Path]:
     shutil.copytree(ROOT / "runtime_ops", folder / "runtime_ops", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     (folder / "runtime_ops/libhaste_ops.so").symlink_to("../libhaste_ops.so")
     text = README.read_text(encoding="utf-8")
-    (folder / "README.md").write_text(text.replace("@VERSION@", project_version()).replace("@TARGET@", target), encoding="utf-8")
+    (folder / "README.md").write_text(
+        text.replace("@VERSION@", project_version()).replace("@TARGET@", target), encoding="utf-8"
+    )
     return binaries
 
 
@@ -109,7 +127,9 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Everything for a device in one archive")
     parser.add_argument("target", choices=sorted(MACHINES))
-    parser.add_argument("--tune", default="", help="processor to order instructions for, e.g. cortex-a72 (runs on all others too)")
+    parser.add_argument(
+        "--tune", default="", help="processor to order instructions for, e.g. cortex-a72 (runs on all others too)"
+    )
     parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder for the results (dist)")
     parser.add_argument("--build", type=Path, help="folder for the build (build/bundle/<target>)")
     arguments = parser.parse_args()
@@ -125,7 +145,9 @@ def main() -> int:
         wheel = build_wheel(target, arguments.tune, build, stubs, arguments.dist)
         with tempfile.TemporaryDirectory() as folder:
             staged = Path(folder) / name
-            wrong = [line for binary in stage(target, build, staged) for line in complaints(binary, parse_version(GLIBC))]
+            wrong = [
+                line for binary in stage(target, build, staged) for line in complaints(binary, parse_version(GLIBC))
+            ]
             if wrong:
                 print("\n".join(wrong), file=sys.stderr)
                 return 1

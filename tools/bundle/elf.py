@@ -26,15 +26,15 @@ def needed_libraries(binary: Path) -> list[str]:
 
 def newest_glibc(binary: Path) -> Version:
     """The newest glibc version that a symbol is asked with; (0,) when there is none."""
-    return max((parse_version(version) for version in _VERSION.findall(_readelf("--version-info", str(binary)))), default=(0,))
+    return max(
+        (parse_version(version) for version in _VERSION.findall(_readelf("--version-info", str(binary)))), default=(0,)
+    )
 
 
 def complaints(binary: Path, limit: Version) -> list[str]:
-    """Sentences on what keeps the binary from running on a system with nothing but glibc `limit`; empty when nothing does."""
-    found = []
-    for library in needed_libraries(binary):
-        if not GLIBC_LIBRARIES.fullmatch(library):
-            found.append(f"{binary.name} needs {library}")
+    """What keeps the binary from running on a system with nothing but glibc `limit`, as sentences."""
+    foreign = (library for library in needed_libraries(binary) if not GLIBC_LIBRARIES.fullmatch(library))
+    found = [f"{binary.name} needs {library}" for library in foreign]
     newest = newest_glibc(binary)
     if newest > limit:
         text = ".".join(map(str, newest))

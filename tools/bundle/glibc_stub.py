@@ -1,9 +1,9 @@
 """Linker stubs of an older glibc, made from the installed one.
 
-A program linked against today's glibc asks for today's versions of its functions (`pthread_create@GLIBC_2.34`) and does not
-start on a board with an older one, although glibc still carries every older version too. These stubs define, for every function, the newest
-version up to a limit and nothing newer, so the linker can pick no other. What an older glibc lacks altogether and the C++ run-time library
-wants, `glibc_compat.c` supplies.
+A program linked against today's glibc asks for today's versions of its functions (`pthread_create@GLIBC_2.34`) and does
+not start on a board with an older one, although glibc still carries every older version too. These stubs define, for
+every function, the newest version up to a limit and nothing newer, so the linker can pick no other. What an older glibc
+lacks altogether and the C++ run-time library wants, `glibc_compat.c` supplies.
 
     python tools/bundle/glibc_stub.py --compiler aarch64-linux-gnu-gcc --limit 2.28 OUTPUT_FOLDER
 """
@@ -24,6 +24,8 @@ Version = tuple[int, ...]
 
 
 class Symbol(NamedTuple):
+    """A function or object of a shared library, in one of its versions."""
+
     name: str
     version: Version
     kind: str
@@ -36,6 +38,7 @@ def parse_version(text: str) -> Version:
 
 
 def version_name(version: Version) -> str:
+    """(2, 28) as `GLIBC_2.28`."""
     return "GLIBC_" + ".".join(str(part) for part in version)
 
 
@@ -50,7 +53,9 @@ def parse_symbols(readelf: str) -> list[Symbol]:
     """The versioned functions and objects in the output of `readelf --dyn-syms --wide`. GLIBC_PRIVATE is no version."""
     found = (_SYMBOL.match(line) for line in readelf.splitlines())
     return [
-        Symbol(m["name"], parse_version(m["version"]), "object" if m["kind"] == "OBJECT" else "function", int(m["size"], 0))
+        Symbol(
+            m["name"], parse_version(m["version"]), "object" if m["kind"] == "OBJECT" else "function", int(m["size"], 0)
+        )
         for m in found
         if m
     ]
@@ -66,7 +71,7 @@ def newest_up_to(symbols: list[Symbol], limit: Version) -> list[Symbol]:
 
 
 def stub_assembly(symbols: list[Symbol]) -> str:
-    """An assembly source that defines every symbol with its version. Sizes matter: the linker copies objects by their size."""
+    """An assembly source that defines every symbol with its version and size (the linker copies objects by it)."""
     lines = []
     for number, symbol in enumerate(symbols):
         local = f"stub_{number}"
@@ -83,6 +88,7 @@ def stub_assembly(symbols: list[Symbol]) -> str:
 
 
 def version_script(symbols: list[Symbol]) -> str:
+    """A linker version script with the versions in use."""
     versions = sorted({symbol.version for symbol in symbols})
     nodes = [f"{version_name(versions[0])} {{ local: stub_*; }};"] + [f"{version_name(v)} {{ }};" for v in versions[1:]]
     return "\n".join(nodes) + "\n"
@@ -111,11 +117,22 @@ def loader_name(compiler: str) -> str:
 
 def make_stub(compiler: str, soname: str, limit: Version, folder: Path) -> Path:
     """Writes the stub of one library and returns its path."""
-    symbols = newest_up_to(parse_symbols(_run("readelf", "--dyn-syms", "--wide", str(library_path(compiler, soname)))), limit)
+    symbols = newest_up_to(
+        parse_symbols(_run("readelf", "--dyn-syms", "--wide", str(library_path(compiler, soname)))), limit
+    )
     assembly, script, stub = folder / f"{soname}.s", folder / f"{soname}.map", folder / soname
     assembly.write_text(stub_assembly(symbols))
     script.write_text(version_script(symbols))
-    _run(compiler, "-shared", "-nostdlib", f"-Wl,-soname,{soname}", f"-Wl,--version-script={script}", str(assembly), "-o", str(stub))
+    _run(
+        compiler,
+        "-shared",
+        "-nostdlib",
+        f"-Wl,-soname,{soname}",
+        f"-Wl,--version-script={script}",
+        str(assembly),
+        "-o",
+        str(stub),
+    )
     assembly.unlink()
     script.unlink()
     return stub
@@ -128,7 +145,19 @@ def make_stubs(compiler: str, limit: Version, folder: Path) -> None:
     libm = make_stub(compiler, "libm.so.6", limit, folder)
     loader = make_stub(compiler, loader_name(compiler), limit, folder)
     compat_object, compat = folder / "glibc_compat.o", folder / "libglibc_compat.a"
-    _run(compiler, "-O2", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-Wall", "-Wextra", "-c", str(COMPAT_SOURCE), "-o", str(compat_object))
+    _run(
+        compiler,
+        "-O2",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-ffunction-sections",
+        "-Wall",
+        "-Wextra",
+        "-c",
+        str(COMPAT_SOURCE),
+        "-o",
+        str(compat_object),
+    )
     compat.unlink(missing_ok=True)
     _run("ar", "rcsD", str(compat), str(compat_object))
     nonshared = library_path(compiler, "libc_nonshared.a")
@@ -138,6 +167,7 @@ def make_stubs(compiler: str, limit: Version, folder: Path) -> None:
 
 
 def main() -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(description="Linker stubs of an older glibc")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--compiler", required=True, help="C compiler of the target")
