@@ -63,7 +63,7 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated) : shape_(sh
   codes_ = aligned<uint32_t>(channels * kGroup);
   merged_ = aligned<float>(channels * static_cast<size_t>(g.slot) * kTile);
   output_ = aligned<float>(static_cast<size_t>(g.blocks_out) * kBlock * 9 * kTile);
-  taps_ = aligned<float>(2 * taps * kBlock);
+  taps_ = aligned<float>(kMaxBlocks * taps * kBlock);
   nonzero_.resize(static_cast<size_t>(g.blocks_in) * kGroup);
   lists_.assign(kTile * 3, std::vector<int32_t>(channels + kBlock));
   coefficients_.assign(kTile, std::vector<float>(channels + kBlock, 0.7f));
@@ -144,8 +144,9 @@ void Layer::convolve() {
   const Geometry& g = conv_->geometry;
   const int step = g.winograd ? 1 : conv_->kernels->blocks_at_once;
   const ptrdiff_t block_size = static_cast<ptrdiff_t>(g.channels) * g.taps() * kBlock;
-  for (int block = 0; block < g.blocks_out; block += step) {
-    const int blocks = block + step <= g.blocks_out ? step : g.blocks_out - block;
+  int blocks = 0;
+  for (int block = 0; block < g.blocks_out; block += blocks) {
+    blocks = static_cast<int>(ceil_div(g.blocks_out - block, ceil_div(g.blocks_out - block, step)));
     const int next = block + blocks;
     const int64_t lines = next < g.blocks_out ? block_size / kBlock : 0;
     for (int t = 0; t < kTile; t++) {

@@ -101,7 +101,8 @@ struct Epilogue {
   float params[2];
 };
 
-// Computes one patch for one or two blocks of 16 output channels (two where the kernel's width says so).
+// Computes one patch for one or more blocks of 16 output channels.
+constexpr int kMaxBlocks = 3;
 struct ConvolveArgs {
   const Geometry* geometry;
   Merge merge;
@@ -114,7 +115,7 @@ struct ConvolveArgs {
   ptrdiff_t y_row, z_row;      // floats between rows
   ptrdiff_t y_block, z_block;  // floats between blocks
   int rows, cols;              // output pixels of the patch that exist
-  float* taps_scratch;         // [2 * taps][16], aligned: merged filters of one bucket, L1-resident
+  float* taps_scratch;         // [kMaxBlocks * taps][16], aligned: merged filters of one bucket, L1-resident
   const char* prefetch;        // weights to draw into L2 meanwhile
   int prefetch_lines;
 };

@@ -281,7 +281,7 @@ class Run {
 
   ConvolveBuffers cut_convolve(Cutter& cutter) const {
     ConvolveBuffers b{};
-    b.taps = cutter.take<float>(static_cast<size_t>(2 * g_.taps() * kBlock));
+    b.taps = cutter.take<float>(static_cast<size_t>(kMaxBlocks * g_.taps() * kBlock));
     b.y = cutter.take<float>(conv_.params.y_layout == HASTE_NCHW ? staging_size() : 0);
     b.z = cutter.take<float>(args_.z && conv_.params.z_layout == HASTE_NCHW ? staging_size() : 0);
     return b;
@@ -297,8 +297,9 @@ class Run {
     const ConvolveBuffers b = cut_convolve(cutter);
     const int step = g_.winograd ? 1 : conv_.kernels->blocks_at_once;
     const ptrdiff_t block_size = static_cast<ptrdiff_t>(g_.channels) * g_.taps() * kBlock;
-    for (int block = begin; block < end; block += step) {
-      const int blocks = std::min(step, end - block);
+    int blocks = 0;
+    for (int block = begin; block < end; block += blocks) {
+      blocks = static_cast<int>(ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two, not three and one
       const int next = block + blocks;
       const int64_t lines = next < end ? std::min(step, end - next) * block_size / kBlock : 0;
       for (int s = 0; s < t.segments; s++) {

@@ -11,7 +11,7 @@ namespace HASTE_NS {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     HASTE_STRING(HASTE_ISA),
-    kManyRegisters ? 2 : 1,
+    kManyRegisters ? kMaxBlocks : 1,
     kManyRegisters,
     hash,
     merge,
