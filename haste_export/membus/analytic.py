@@ -17,6 +17,7 @@ PATCH = 3
 BLOCK = 16  # output channels whose weights are used together
 MAX_TILE, MIN_TILE = 32, 4  # patches per tile, as in cpp_ops/kernels/run.cpp
 FEW_TILES = 8  # fewer are prepared together
+BLOCKS_AT_ONCE = 3  # blocks of output channels in a slice
 KEPT = 5 / 8  # of a patch's windows after a usual merge; the kernel plans with the same figure
 GEMM_COLUMNS = 128  # output pixels that ONNX Runtime's convolution unfolds and multiplies at a time
 
@@ -46,12 +47,12 @@ def stock(shape: LayerShape, core: Core) -> Bytes:
     return Bytes(_input(shape), passes * _weights(shape), 2 * _output(shape), _unfolded(shape, core))
 
 
-def haste(shape: LayerShape, core: Core, kept: float = 1.0, read: float = 1.0) -> Bytes:
+def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
     """HasteConv: tiles of patches are gathered, hashed and merged, then meet all weights block by block.
 
-    With FEW_TILES or more, every tile meets all weights in turn. With fewer, all tiles are prepared first and every
-    block of weights meets all tiles: weights are read once, but the windows of all tiles have to wait, and pass by
-    once per block if they do not fit.
+    With FEW_TILES or more, every tile meets all weights in turn, which pass by once per tile unless they stay in the
+    cache beside it. With fewer, all tiles are prepared first and the weights, read once, meet all tiles slice by
+    slice; if the windows of all tiles do not fit beside two blocks of weights, they pass by once per slice.
 
     Args:
         shape: of the layer.
@@ -61,15 +62,16 @@ def haste(shape: LayerShape, core: Core, kept: float = 1.0, read: float = 1.0) -
     """
     cache = core.last_level.size
     tiles = tile_count(shape, core)
+    weights, block = _weights(shape), _weights(shape) * BLOCK // shape.filters
     windows = round(kept * tile_size(shape, core) * shape.channels * _slot(shape) * FLOAT)
     passes, scratch = 1, 2 * windows
     if tiles < FEW_TILES:
         scratch *= tiles
-        if tiles * windows > cache:
-            scratch += (ceil(shape.filters / BLOCK) - 1) * tiles * windows
-    elif _weights(shape) > cache:
+        if tiles * windows + 2 * block > cache:
+            scratch += (ceil(shape.filters / (BLOCK * BLOCKS_AT_ONCE)) - 1) * tiles * windows
+    elif weights + windows + (_input(shape) + _output(shape)) // tiles > cache:
         passes = tiles
-    return Bytes(_input(shape), round(passes * _weights(shape) * read), 2 * _output(shape), scratch)
+    return Bytes(_input(shape), round(passes * weights * read), 2 * _output(shape), scratch)
 
 
 def tile_size(shape: LayerShape, core: Core) -> int:
