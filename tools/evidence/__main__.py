@@ -1,0 +1,98 @@
+"""``python -m tools.evidence TABLE MODEL --data test.npz``: one table, written to docs/results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from haste_export.cli.bench import numbers
+from haste_export.cli.eval import decimals
+
+
+def options(function: Any) -> Any:
+    """What all tables have in common."""
+    for option in (
+        click.option("--seeds", callback=numbers(0), default="0,1,2", show_default=True),
+        click.option("--limit", type=click.IntRange(1), help="Use the first samples only."),
+        click.option("--data", required=True),
+        click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
+    ):
+        function = option(function)
+    return function
+
+
+def merge_option(function: Any) -> Any:
+    """Which merge."""
+    return click.option("--merge", type=click.Choice(["mean", "scaled"]), default="mean", show_default=True)(function)
+
+
+@click.group()
+def main() -> None:
+    """Measure the tables of docs/accuracy.md."""
+
+
+@main.command()
+@options
+@click.option("--hyperplanes", callback=numbers(1), default="8,10,12,14,20", show_default=True)
+@click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+def hyperplanes(
+    model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int], sparsity: float
+) -> None:
+    """Accuracy and cost over L (the paper's Tables 4 and 5)."""
+    from tools.evidence.sweeps import Measurement, hyperplane_table
+
+    click.echo(hyperplane_table(Measurement(model, data, limit, seeds), hyperplanes, sparsity).write())
+
+
+@main.command()
+@options
+@merge_option
+@click.option("--hyperplanes", "count", type=int, default=12, show_default=True)
+@click.option("--sparsities", callback=decimals, default="0,0.33333,0.5,0.66667,0.8,0.9", show_default=True)
+def sparsity(
+    model: Path, data: str, limit: int | None, seeds: list[int], merge: str, count: int, sparsities: tuple[float, ...]
+) -> None:
+    """Share of zeros in the hyperplanes (Table 7)."""
+    from tools.evidence.sweeps import Measurement, sparsity_table
+
+    click.echo(sparsity_table(Measurement(model, data, limit, seeds), count, sparsities, merge).write())
+
+
+@main.command()
+@options
+@merge_option
+@click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
+@click.option("--patches", callback=numbers(1), default="3,5,7", show_default=True)
+def patch(
+    model: Path, data: str, limit: int | None, seeds: list[int], merge: str, hyperplanes: list[int], patches: list[int]
+) -> None:
+    """Patch size (Table 9)."""
+    from tools.evidence.sweeps import Measurement, patch_table
+
+    click.echo(patch_table(Measurement(model, data, limit, seeds), hyperplanes, patches, merge).write())
+
+
+@main.command()
+@options
+@click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
+def grouping(model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int]) -> None:
+    """LSH against random groups of equal sizes (Table 6). Needs PyTorch."""
+    from tools.evidence.grouping import Measurement, grouping_table
+
+    click.echo(grouping_table(Measurement(model, data, limit or 500), hyperplanes, seeds).write())
+
+
+@main.command()
+@options
+@click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
+def gaussian(model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int]) -> None:
+    """Dense Gaussian against ternary hyperplanes (Table 8). Needs PyTorch."""
+    from tools.evidence.grouping import Measurement, gaussian_table
+
+    click.echo(gaussian_table(Measurement(model, data, limit or 500), hyperplanes, seeds).write())
+
+
+if __name__ == "__main__":
+    main()
