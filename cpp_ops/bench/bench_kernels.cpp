@@ -20,7 +20,9 @@ namespace {
 using haste::bench::Layer;
 using haste::bench::Shape;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // The best of many short runs: other programs can only make a run slower.
 template <typename Body>
@@ -71,22 +73,27 @@ Rate convolution(Layer& layer) {
 }
 
 void print_convolution(const char* name, const Rate& rate, double peak) {
-  std::printf("  %-22s %9.0f ns %7.1f GFLOP/s %5.0f %% of peak %7.1f GB/s\n", name, rate.nanoseconds, rate.flops / rate.nanoseconds,
-              100 * rate.flops / rate.nanoseconds / (peak * 1e-9), rate.bytes / rate.nanoseconds);
+  std::printf("  %-22s %9.0f ns %7.1f GFLOP/s %5.0f %% of peak %7.1f GB/s\n", name, rate.nanoseconds,
+              rate.flops / rate.nanoseconds, 100 * rate.flops / rate.nanoseconds / (peak * 1e-9),
+              rate.bytes / rate.nanoseconds);
 }
 
 void bench(const Shape& shape, int hyperplanes, double peak) {
   Layer layer(shape, hyperplanes, 0.5);
-  std::printf("%d -> %d, %dx%d, kernel %dx%d\n", shape.channels, shape.filters, shape.height, shape.width, shape.kernel_h, shape.kernel_w);
+  std::printf("%d -> %d, %dx%d, kernel %dx%d\n", shape.channels, shape.filters, shape.height, shape.width,
+              shape.kernel_h, shape.kernel_w);
   const int group = layer.group();
   const double gather = seconds([&] { layer.hash(0); }) / group;
   const double hash = seconds([&] { layer.hash(hyperplanes); }) / group;
   const double merge = seconds([&] { layer.merge(false); }) / layer.tile();
-  std::printf("  %-22s %9.0f ns\n  %-22s %9.0f ns\n  %-22s %9.0f ns  (%.0f buckets, %.0f members merged of %d channels)\n", "gather",
-              gather * 1e9, "hash", (hash - gather) * 1e9, "group and merge", merge * 1e9, layer.buckets(), layer.members(), shape.channels);
+  std::printf(
+      "  %-22s %9.0f ns\n  %-22s %9.0f ns\n  %-22s %9.0f ns  (%.0f buckets, %.0f members merged of %d channels)\n",
+      "gather", gather * 1e9, "hash", (hash - gather) * 1e9, "group and merge", merge * 1e9, layer.buckets(),
+      layer.members(), shape.channels);
   const Rate hashed = convolution(layer);
   print_convolution("convolve as hashed", hashed, peak);
-  std::printf("  %-22s %9.0f %%\n", "overhead", 100 * (hash + merge) * 1e9 / ((hash + merge) * 1e9 + hashed.nanoseconds));
+  std::printf("  %-22s %9.0f %%\n", "overhead",
+              100 * (hash + merge) * 1e9 / ((hash + merge) * 1e9 + hashed.nanoseconds));
   for (const int members : {1, 2, 4}) {
     if (shape.channels % members) continue;
     layer.regular_buckets(members);
@@ -115,13 +122,15 @@ int main(int argc, char** argv) {
   }
   const haste::Kernels& kernels = *haste::selected_kernels();
   constexpr int kRounds = 100000;
-  const double peak = static_cast<double>(kernels.multiply_adds(kRounds)) / seconds([&] { kernels.multiply_adds(kRounds); });
+  const double peak =
+      static_cast<double>(kernels.multiply_adds(kRounds)) / seconds([&] { kernels.multiply_adds(kRounds); });
   std::printf("%s: peak of one core %.1f GFLOP/s, L = %d\n", kernels.isa, peak * 1e-9, options.hyperplanes);
   for (std::string line; std::getline(file, line);) {
     Shape shape{};
     std::istringstream fields(line);
     if (line.empty() || line[0] == '#') continue;
-    if (!(fields >> shape.channels >> shape.filters >> shape.height >> shape.width >> shape.kernel_h >> shape.kernel_w)) {
+    if (!(fields >> shape.channels >> shape.filters >> shape.height >> shape.width >> shape.kernel_h >>
+          shape.kernel_w)) {
       std::fprintf(stderr, "not a shape (C M H W kernel_h kernel_w): %s\n", line.c_str());
       return 2;
     }

@@ -9,7 +9,9 @@
 
 namespace haste::bench {
 
-void AlignedDeleter::operator()(void* memory) const { aligned_free(memory); }
+void AlignedDeleter::operator()(void* memory) const {
+  aligned_free(memory);
+}
 
 template <typename T>
 Aligned<T> aligned(size_t count) {
@@ -77,8 +79,16 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated) : shape_(sh
   while (slots < channels * 8) slots *= 2;
   table_.assign(slots, 0);
   for (auto& list : group_) list.resize(channels + kBlock);
-  scratch_ = {table_.data(), static_cast<uint32_t>(slots - 1), 0, group_[0].data(), group_[1].data(), group_[2].data(),
-              group_[3].data(), group_[4].data(), group_[5].data(), group_[6].data()};
+  scratch_ = {table_.data(),
+              static_cast<uint32_t>(slots - 1),
+              0,
+              group_[0].data(),
+              group_[1].data(),
+              group_[2].data(),
+              group_[3].data(),
+              group_[4].data(),
+              group_[5].data(),
+              group_[6].data()};
 }
 
 void Layer::hash(int hyperplanes) {
@@ -109,6 +119,7 @@ void Layer::merge(bool dense) {
     MergeArgs args{};
     args.geometry = &g;
     args.merge = Merge::kScaled;
+    args.transform = g.winograd;
     args.codes = dense ? nullptr : codes_.get() + static_cast<ptrdiff_t>(from) * g.blocks_in * kBlock;
     args.zero_code = zero_code_[from];
     args.nonzero = nonzero_.data() + static_cast<ptrdiff_t>(from) * g.blocks_in;
@@ -132,7 +143,8 @@ void Layer::regular_buckets(int members) {
     for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[random() % i]);
     w.singles = members == 1 ? g.channels : 0;
     w.merged = members == 1 ? 0 : g.channels / members;
-    for (int i = 0; i < g.channels; i++) (members == 1 ? w.single_channel : w.member)[i] = order[static_cast<size_t>(i)];
+    for (int i = 0; i < g.channels; i++)
+      (members == 1 ? w.single_channel : w.member)[i] = order[static_cast<size_t>(i)];
     for (int b = 0; b <= w.merged; b++) w.first[b] = b * members;
     w.merged_window = windows;
     w.single_window = windows + static_cast<ptrdiff_t>(w.merged) * g.slot;
@@ -185,7 +197,9 @@ double Layer::singles() const {
   return sum / kTile;
 }
 
-int Layer::group() const { return shape_.width >= 3 * kGroup ? kGroup : static_cast<int>(ceil_div(shape_.width, 3)); }
+int Layer::group() const {
+  return shape_.width >= 3 * kGroup ? kGroup : static_cast<int>(ceil_div(shape_.width, 3));
+}
 
 double Layer::members() const {
   double sum = 0;

@@ -39,7 +39,7 @@ class Layer {
   int tile() const { return kTile; }
   double buckets() const;  // per patch of the tile
   double singles() const;
-  int group() const;  // patches per hash
+  int group() const;       // patches per hash
   double members() const;  // of merged buckets, per patch of the tile
 
   static constexpr int kTile = 12;

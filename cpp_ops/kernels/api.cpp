@@ -20,7 +20,9 @@ haste_status guarded(Body body) {
   }
 }
 
-haste_status missing(const char* what) { return haste::fail(HASTE_INVALID_ARGUMENT, "%s must not be null", what); }
+haste_status missing(const char* what) {
+  return haste::fail(HASTE_INVALID_ARGUMENT, "%s must not be null", what);
+}
 
 }  // namespace
 
@@ -38,7 +40,9 @@ haste_status haste_conv_create(const haste_conv_params* params, const float* wei
   });
 }
 
-void haste_conv_destroy(haste_conv* conv) { delete conv; }
+void haste_conv_destroy(haste_conv* conv) {
+  delete conv;
+}
 
 haste_status haste_conv_output_size(const haste_conv* conv, int64_t height, int64_t width, int64_t* out_height,
                                     int64_t* out_width) {
@@ -73,18 +77,21 @@ haste_status haste_pool_output_size(const haste_pool_params* params, int64_t hei
   return haste::pool_output_size(*params, height, width, out_height, out_width);
 }
 
-haste_status haste_pool_run(const haste_pool_params* params, const float* x, int64_t batch, int64_t channels, int64_t height,
-                            int64_t width, float* y, haste_parallel_for parallel_for, void* pool) {
+haste_status haste_pool_run(const haste_pool_params* params, const float* x, int64_t batch, int64_t channels,
+                            int64_t height, int64_t width, float* y, haste_parallel_for parallel_for, void* pool) {
   if (!params) return missing("params");
   return haste::run_pool(*params, x, batch, channels, height, width, y, parallel_for, pool);
 }
 
 haste_status haste_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout, int64_t batch,
-                           int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for, void* pool) {
+                           int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for,
+                           void* pool) {
   return haste::run_reorder(x, x_layout, y, y_layout, batch, channels, height, width, parallel_for, pool);
 }
 
-const char* haste_isa(void) { return haste::selected_kernels()->isa; }
+const char* haste_isa(void) {
+  return haste::selected_kernels()->isa;
+}
 
 const char* const* haste_available_isas(void) {
   static const char* const* const names = [] {
@@ -96,10 +103,18 @@ const char* const* haste_available_isas(void) {
   return names;
 }
 
-haste_status haste_select_isa(const char* name) { return haste::select_kernels(name); }
+haste_status haste_select_isa(const char* name) {
+  return haste::select_kernels(name);
+}
 
-const char* haste_version(void) { return HASTE_VERSION; }
-const char* haste_error_message(void) { return haste::last_error(); }
-uint64_t haste_run_count(void) { return haste::run_count.load(); }
+const char* haste_version(void) {
+  return HASTE_VERSION;
+}
+const char* haste_error_message(void) {
+  return haste::last_error();
+}
+uint64_t haste_run_count(void) {
+  return haste::run_count.load();
+}
 
 }  // extern "C"

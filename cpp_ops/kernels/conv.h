@@ -31,12 +31,13 @@ namespace haste {
 const Kernels* selected_kernels();
 haste_status select_kernels(const char* name);
 
-haste_status create_conv(const haste_conv_params& params, const float* weights, const float* bias, const int8_t* hyperplanes,
-                         std::unique_ptr<haste_conv>& conv);
-haste_status output_size(const haste_conv& conv, int64_t height, int64_t width, int64_t* out_height, int64_t* out_width);
+haste_status create_conv(const haste_conv_params& params, const float* weights, const float* bias,
+                         const int8_t* hyperplanes, std::unique_ptr<haste_conv>& conv);
+haste_status output_size(const haste_conv& conv, int64_t height, int64_t width, int64_t* out_height,
+                         int64_t* out_width);
 
-// labels: nullptr, or a grouping that stands in for the hash codes. codes: nullptr, or where to put the codes instead of
-// convolving. Both uint32 [N, patches, C].
+// labels: nullptr, or a grouping that stands in for the hash codes. codes: nullptr, or where to put the codes instead
+// of convolving. Both uint32 [N, patches, C].
 haste_status run_conv(const haste_conv& conv, const haste_conv_run_args& args, const uint32_t* labels, uint32_t* codes);
 
 }  // namespace haste

@@ -1,10 +1,10 @@
 // Any kernel, any patch: merge filters and convolve one patch, 3 x 3 output pixels at a time.
 //
-// Nine broadcast window elements serve the filters of up to three blocks of 16 output channels: with three, 27 accumulators
-// hide the latency of the multiply-adds, each broadcast is used three times, and what a bucket costs beside its
-// multiplications, which matters for 1x1 kernels, is shared by three blocks. 27 accumulators, three filters and a broadcast
-// are 31 of 32 registers. Merged filters of one bucket are summed into a few L1-resident lines; those of single channels
-// are read where they lie.
+// Nine broadcast window elements serve the filters of up to three blocks of 16 output channels: with three, 27
+// accumulators hide the latency of the multiply-adds, each broadcast is used three times, and what a bucket costs
+// beside its multiplications, which matters for 1x1 kernels, is shared by three blocks. 27 accumulators, three filters
+// and a broadcast are 31 of 32 registers. Merged filters of one bucket are summed into a few L1-resident lines; those
+// of single channels are read where they lie.
 
 #include "epilogue.h"
 
@@ -23,7 +23,9 @@ template <bool kPointwise>
 struct Taps {
   int height, width, window_w;
   explicit Taps(const Geometry& g)
-      : height(kPointwise ? 1 : g.kernel_h), width(kPointwise ? 1 : g.kernel_w), window_w(kPointwise ? kSubtile : g.window_w) {}
+      : height(kPointwise ? 1 : g.kernel_h),
+        width(kPointwise ? 1 : g.kernel_w),
+        window_w(kPointwise ? kSubtile : g.window_w) {}
   int count() const { return height * width; }
 };
 
@@ -38,7 +40,8 @@ HASTE_INLINE void multiply_tap(const vec* w, const float* x, int window_w, vec (
 }
 
 template <int kBlocks, bool kPointwise>
-HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, const Filters& filters, vec (*acc)[kPixels]) {
+HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, const Filters& filters,
+                           vec (*acc)[kPixels]) {
   for (int ky = 0, tap = 0; ky < taps.height; ky++)
     for (int kx = 0; kx < taps.width; kx++, tap++) {
       vec w[kBlocks];
@@ -61,7 +64,8 @@ void convolve(const ConvolveArgs& args, int part, int row, int col) {
     for (vec& v : a) v = zero();
   Filters filters;
   for (int b = 0; b < work.singles; b++) {
-    for (int o = 0; o < kBlocks; o++) filters.block[o] = weights + o * block_size + work.single_channel[b] * filter_size;
+    for (int o = 0; o < kBlocks; o++)
+      filters.block[o] = weights + o * block_size + work.single_channel[b] * filter_size;
     multiply<kBlocks>(taps, work.single_window + b * slot + corner, filters, acc);
   }
   float* scratch = args.taps_scratch + part * kLanes;
@@ -107,9 +111,15 @@ void convolve_patch(const ConvolveArgs& args) {
 void convolve_direct(const ConvolveArgs& args, int blocks) {
   for (int i = 0; i < args.prefetch_lines; i++) __builtin_prefetch(args.prefetch + i * 64, 0, 2);
   switch (blocks) {
-    case 1: convolve_patch<1>(args); break;
-    case 2: convolve_patch<2>(args); break;
-    default: convolve_patch<3>(args); break;
+    case 1:
+      convolve_patch<1>(args);
+      break;
+    case 2:
+      convolve_patch<2>(args);
+      break;
+    default:
+      convolve_patch<3>(args);
+      break;
   }
 }
 

@@ -5,8 +5,8 @@
 //   G = [1 0 0; 1 1 1; 1 -1 1; 1 2 4; 0 0 1]            applied here, 15 operations for the nine taps
 //   B^T = [1 -1/2 -1 1/2 0; 0 1 1/2 -1/2 0; 0 -1/3 1/2 -1/6 0; 0 -1/6 0 1/6 0; 0 2 -1 -2 1]   applied by merge.cpp
 //   A^T = [1 1 1 1 0; 0 1 -1 2 0; 0 1 1 4 1]            once per patch, when all buckets are summed
-// That is 45 + 15 operations per bucket in place of 81, and fifteen independent accumulators in place of nine, more than
-// the eight that two multiply-add ports with four cycles of latency need.
+// That is 45 + 15 operations per bucket in place of 81, and fifteen independent accumulators in place of nine, more
+// than the eight that two multiply-add ports with four cycles of latency need.
 
 #include "epilogue.h"
 
@@ -17,31 +17,69 @@ namespace {
 constexpr int kTaps = 9, kPoints = 5;
 constexpr int kWindow = 32;  // floats per slot: 25 and padding
 
-HASTE_INLINE void multiply(const float* window, const vec* w, vec (*acc)[3]) {
-  vec s[3];
-  for (int x = 0; x < 3; x++) s[x] = w[x] + w[6 + x];
-  for (int k = 0; k < kPoints; k++) {
-    vec u[3];
-    for (int x = 0; x < 3; x++) {
-      if (k == 0) u[x] = w[x];
-      if (k == 1) u[x] = s[x] + w[3 + x];
-      if (k == 2) u[x] = s[x] - w[3 + x];
-      // Additions, since many processors have ports for them beside those of the multiply-adds.
-      if (k == 3) {
-        const vec t = w[6 + x] + w[6 + x] + w[3 + x];
-        u[x] = t + t + w[x];
-      }
-      if (k == 4) u[x] = w[6 + x];
-    }
-    for (int c = 0; c < 5; c++) {
-      const vec d = set1(window[k * 5 + c]);
+// What a patch needs depends on how much of it lies inside the image. Columns that do not are not computed. Of a single
+// row the direct products are fewer than those of F(3,3): 27 against 45, on windows that merge.cpp then leaves as they
+// are.
+template <int kCols, bool kOneRow>
+struct Accumulators {
+  static constexpr int kRows =
+      kOneRow ? 3 : kPoints;  // one row: a sum for each row of taps, so that nine are in flight
+  vec sum[kRows][kCols];
+
+  HASTE_MEMBER void clear() {
+    for (auto& row : sum)
+      for (vec& v : row) v = zero();
+  }
+
+  // Filter columns u[0..2] times a row of the window.
+  HASTE_MEMBER void multiply_row(int k, const vec* u, const float* row) {
+    for (int c = 0; c < kCols + 2; c++) {
+      const vec d = set1(row[c]);
       for (int x = 0; x < 3; x++)
-        if (c - x >= 0 && c - x < 3) acc[k][c - x] = fma(u[x], d, acc[k][c - x]);
+        if (c - x >= 0 && c - x < kCols) sum[k][c - x] = fma(u[x], d, sum[k][c - x]);
     }
   }
-}
 
-template <bool kScaled>
+  HASTE_MEMBER void multiply(const vec* w, const float* window) {
+    if (kOneRow) {
+      for (int y = 0; y < 3; y++) multiply_row(y, w + 3 * y, window + 5 * y);
+      return;
+    }
+    vec s[3];
+    for (int x = 0; x < 3; x++) s[x] = w[x] + w[6 + x];
+    for (int k = 0; k < kRows; k++) {
+      vec u[3];
+      for (int x = 0; x < 3; x++) {
+        if (k == 0) u[x] = w[x];
+        if (k == 1) u[x] = s[x] + w[3 + x];
+        if (k == 2) u[x] = s[x] - w[3 + x];
+        // Additions, since many processors have ports for them beside those of the multiply-adds.
+        if (k == 3) {
+          const vec t = w[6 + x] + w[6 + x] + w[3 + x];
+          u[x] = t + t + w[x];
+        }
+        if (k == 4) u[x] = w[6 + x];
+      }
+      multiply_row(k, u, window + 5 * k);
+    }
+  }
+
+  // The 3 x 3 output pixels; those outside the image are not written.
+  HASTE_MEMBER void finish(vec* out) const {
+    for (int c = 0; c < kCols; c++) {
+      if (kOneRow) {
+        out[c] = sum[0][c] + sum[1][c] + sum[2][c];
+        continue;
+      }
+      const vec both = sum[1][c] + sum[2][c], difference = sum[1][c] - sum[2][c], at2 = sum[3][c];
+      out[c] = sum[0][c] + both + at2;
+      out[3 + c] = difference + (at2 + at2);
+      out[6 + c] = fma(set1(4.0f), at2, both) + sum[kRows - 1][c];
+    }
+  }
+};
+
+template <bool kScaled, int kCols, bool kOneRow>
 void convolve(const ConvolveArgs& args, int part) {
   const PatchWork& work = *args.work;
   const float* weights = args.weights + part * kLanes;
@@ -56,15 +94,14 @@ void convolve(const ConvolveArgs& args, int part) {
     for (int i = 0; i < lines && prefetch < prefetch_end; i++, prefetch += 64) __builtin_prefetch(prefetch, 0, 2);
   };
 
-  vec acc[kPoints][3];
-  for (auto& a : acc)
-    for (vec& v : a) v = zero();
+  Accumulators<kCols, kOneRow> acc;
+  acc.clear();
   for (int b = 0; b < work.singles; b++) {
     prefetch_next_block();
     const float* f = filter(work.single_channel[b]);
     vec w[kTaps];
     for (int i = 0; i < kTaps; i++) w[i] = load(f + i * kBlock);
-    multiply(work.single_window + static_cast<ptrdiff_t>(b) * kWindow, w, acc);
+    acc.multiply(w, work.single_window + static_cast<ptrdiff_t>(b) * kWindow);
   }
   int j = 0;
   for (int b = 0; b < work.merged; b++) {
@@ -87,26 +124,35 @@ void convolve(const ConvolveArgs& args, int part) {
         for (int i = 0; i < kTaps; i++) w[i] = w[i] + load(f + i * kBlock);
       }
     }
-    multiply(work.merged_window + static_cast<ptrdiff_t>(b) * kWindow, w, acc);
+    acc.multiply(w, work.merged_window + static_cast<ptrdiff_t>(b) * kWindow);
   }
   vec out[9];
-  for (int c = 0; c < 3; c++) {
-    const vec sum = acc[1][c] + acc[2][c], difference = acc[1][c] - acc[2][c], at2 = acc[3][c];
-    out[c] = acc[0][c] + sum + at2;
-    out[3 + c] = difference + (at2 + at2);
-    out[6 + c] = fma(set1(4.0f), at2, sum) + acc[4][c];
-  }
+  acc.finish(out);
   finish(args, 0, part, 0, 0, out);
+}
+
+template <int kCols>
+void convolve_patch(const ConvolveArgs& args) {
+  const bool scaled = args.merge == Merge::kScaled;
+  const auto kernel = args.rows == 1 ? (scaled ? convolve<true, kCols, true> : convolve<false, kCols, true>)
+                                     : (scaled ? convolve<true, kCols, false> : convolve<false, kCols, false>);
+  for (int part = 0; part < kParts; part++) kernel(args, part);
 }
 
 }  // namespace
 
 void convolve_winograd(const ConvolveArgs& args) {
-  for (int part = 0; part < kParts; part++)
-    if (args.merge == Merge::kScaled)
-      convolve<true>(args, part);
-    else
-      convolve<false>(args, part);
+  switch (args.cols) {
+    case 1:
+      convolve_patch<1>(args);
+      break;
+    case 2:
+      convolve_patch<2>(args);
+      break;
+    default:
+      convolve_patch<3>(args);
+      break;
+  }
 }
 
 }  // namespace HASTE_NS

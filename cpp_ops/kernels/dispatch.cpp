@@ -4,9 +4,9 @@
 
 namespace haste {
 
-#define HASTE_DECLARE(isa)        \
-  namespace isa_##isa {           \
-  extern const Kernels kKernels;  \
+#define HASTE_DECLARE(isa)         \
+  namespace isa_##isa {            \
+    extern const Kernels kKernels; \
   }
 #if defined(HASTE_WITH_X86)
 HASTE_DECLARE(avx512)
@@ -27,8 +27,8 @@ struct Available {
 #if defined(HASTE_WITH_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
       list[n++] = &isa_avx512::kKernels;
     if (avx2) list[n++] = &isa_avx2::kKernels;
 #endif

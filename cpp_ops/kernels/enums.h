@@ -1,5 +1,5 @@
-// Whether an enum of haste.h that a caller filled in has one of its values. A C caller can put any number there, and in C++
-// even looking at such an enum is undefined, so its bytes are looked at.
+// Whether an enum of haste.h that a caller filled in has one of its values. A C caller can put any number there, and in
+// C++ even looking at such an enum is undefined, so its bytes are looked at.
 #pragma once
 
 #include <cstring>

@@ -32,13 +32,20 @@ HASTE_INLINE vec sigmoid(vec x) {
 
 HASTE_INLINE vec activate(vec x, const Epilogue& e) {
   switch (e.activation) {
-    case Activation::kIdentity: return x;
-    case Activation::kRelu: return max(x, zero());
-    case Activation::kLeakyRelu: return select(reinterpret_cast<ivec>(x < zero()), x * set1(e.params[0]), x);
-    case Activation::kClip: return min(max(x, set1(e.params[0])), set1(e.params[1]));
-    case Activation::kHardSwish: return x * min(max(x * set1(1.0f / 6.0f) + set1(0.5f), zero()), set1(1.0f));
-    case Activation::kSilu: return x * sigmoid(x);
-    case Activation::kSigmoid: return sigmoid(x);
+    case Activation::kIdentity:
+      return x;
+    case Activation::kRelu:
+      return max(x, zero());
+    case Activation::kLeakyRelu:
+      return select(reinterpret_cast<ivec>(x < zero()), x * set1(e.params[0]), x);
+    case Activation::kClip:
+      return min(max(x, set1(e.params[0])), set1(e.params[1]));
+    case Activation::kHardSwish:
+      return x * min(max(x * set1(1.0f / 6.0f) + set1(0.5f), zero()), set1(1.0f));
+    case Activation::kSilu:
+      return x * sigmoid(x);
+    case Activation::kSigmoid:
+      return sigmoid(x);
   }
   return x;
 }
@@ -49,7 +56,8 @@ HASTE_INLINE void finish(const ConvolveArgs& args, int block, int part, int row,
   const vec bias = loadu(args.bias + block * kBlock + part * kLanes);
   for (int r = 0; r < rows; r++) {
     float* y = args.y + block * args.y_block + (row + r) * args.y_row + col * kBlock + part * kLanes;
-    const float* z = args.z ? args.z + block * args.z_block + (row + r) * args.z_row + col * kBlock + part * kLanes : nullptr;
+    const float* z =
+        args.z ? args.z + block * args.z_block + (row + r) * args.z_row + col * kBlock + part * kLanes : nullptr;
     for (int c = 0; c < cols; c++) {
       vec value = out[r * kSubtile + c] + bias;
       if (z) value = value + loadu(z + c * kBlock);

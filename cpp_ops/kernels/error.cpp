@@ -16,6 +16,8 @@ haste_status fail(haste_status status, const char* format, ...) {
   return status;
 }
 
-const char* last_error() { return message; }
+const char* last_error() {
+  return message;
+}
 
 }  // namespace haste

@@ -51,8 +51,9 @@ void load_strip_planar(const HashArgs& args, int block) {
     const int from = inside ? begin : columns, to = inside ? end : columns;
     for (int i = 0; i < from * kBlock; i += kLanes) store(out + i, zero());
     if (to > from)
-      planes_to_blocked(args.image.data + block * kBlock * plane + static_cast<ptrdiff_t>(row) * width + args.left + from, plane,
-                        channels, to - from, out + static_cast<ptrdiff_t>(from) * kBlock);
+      planes_to_blocked(
+          args.image.data + block * kBlock * plane + static_cast<ptrdiff_t>(row) * width + args.left + from, plane,
+          channels, to - from, out + static_cast<ptrdiff_t>(from) * kBlock);
     for (int i = to * kBlock; i < columns * kBlock; i += kLanes) store(out + i, zero());
   }
 }
@@ -167,10 +168,18 @@ void hash(const HashArgs& args) {
     extract_windows(args, block);
     if (!args.plan) continue;
     switch (args.patches) {
-      case 1: project<1>(args, block); break;
-      case 2: project<2>(args, block); break;
-      case 3: project<3>(args, block); break;
-      default: project<4>(args, block); break;
+      case 1:
+        project<1>(args, block);
+        break;
+      case 2:
+        project<2>(args, block);
+        break;
+      case 3:
+        project<3>(args, block);
+        break;
+      default:
+        project<4>(args, block);
+        break;
     }
   }
   if (args.plan) encode(args);

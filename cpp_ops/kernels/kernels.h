@@ -37,15 +37,16 @@ struct Image {
 struct HashArgs {
   const Geometry* geometry;
   const HashPlan* plan;  // nullptr: dense, windows only
-  const int32_t* window_offset;  // [slot] offset of each window element in the strip; elements past the window point at zeros
+  const int32_t*
+      window_offset;  // [slot] offset of each window element in the strip; elements past the window point at zeros
   Image image;
   int top, left;  // of the first window, in image coordinates: negative inside the padding
   int patches;
-  float* strip;        // geometry->strip_size(), zero beyond the pixels
-  float* windows;      // [patches][window_pitch]: per patch [C rounded up to 16][slot]
-  float* projections;  // [patches][L][C rounded up]
-  uint32_t* codes;     // [patches][C rounded up]
-  uint16_t* nonzero;   // [patches][blocks_in]: a bit per channel whose window is not all zero
+  float* strip;         // geometry->strip_size(), zero beyond the pixels
+  float* windows;       // [patches][window_pitch]: per patch [C rounded up to 16][slot]
+  float* projections;   // [patches][L][C rounded up]
+  uint32_t* codes;      // [patches][C rounded up]
+  uint16_t* nonzero;    // [patches][blocks_in]: a bit per channel whose window is not all zero
   uint32_t* zero_code;  // [patches]: the code of an all-zero window
 };
 
@@ -69,7 +70,7 @@ struct MergeStats {
 };
 
 struct GroupScratch {
-  uint64_t* table;   // [table_size], key and bucket in one word; stale entries are told by their epoch
+  uint64_t* table;  // [table_size], key and bucket in one word; stale entries are told by their epoch
   uint32_t table_mask;
   uint32_t epoch;    // 1 .. 65535
   int32_t* bucket;   // [C] bucket of each kept channel
@@ -84,6 +85,7 @@ struct GroupScratch {
 struct MergeArgs {
   const Geometry* geometry;
   Merge merge;
+  bool transform;         // windows for F(3,3); false for patches of one row and for other kernels
   float tau;              // <= 0: unbounded
   const uint32_t* codes;  // nullptr: dense, every channel alone
   uint32_t zero_code;
@@ -108,10 +110,10 @@ struct ConvolveArgs {
   Merge merge;
   const Epilogue* epilogue;
   const PatchWork* work;
-  const float* weights;  // packed, of the first block: [C][taps][16]
-  const float* bias;     // [blocks * 16]
-  float* y;              // first pixel of the patch, 16 channels per pixel
-  const float* z;        // residual at the same place, or nullptr
+  const float* weights;        // packed, of the first block: [C][taps][16]
+  const float* bias;           // [blocks * 16]
+  float* y;                    // first pixel of the patch, 16 channels per pixel
+  const float* z;              // residual at the same place, or nullptr
   ptrdiff_t y_row, z_row;      // floats between rows
   ptrdiff_t y_block, z_block;  // floats between blocks
   int rows, cols;              // output pixels of the patch that exist
@@ -130,11 +132,11 @@ struct PoolArgs {
 
 struct Kernels {
   const char* isa;
-  int blocks_at_once;     // output blocks per call of convolve_direct
+  int blocks_at_once;  // output blocks per call of convolve_direct
   bool has_winograd;
   void (*hash)(const HashArgs&);
   void (*merge)(const MergeArgs&);
-  void (*convolve_winograd)(const ConvolveArgs&);            // 3x3, patch 3, one block
+  void (*convolve_winograd)(const ConvolveArgs&);            // 3x3, patch 3, one block; of one row: plain windows
   void (*convolve_direct)(const ConvolveArgs&, int blocks);  // any kernel, any patch
   void (*pool)(const PoolArgs&);
   // Rows of `width` pixels: blocked [width][16] from/to `channels` <= 16 planes that lie `plane` floats apart.

@@ -27,7 +27,8 @@ void for_each(haste_parallel_for parallel_for, void* pool, int64_t count, Body b
 
 haste_status check_layouts(const haste_layout& x, const haste_layout& y, int64_t batch, int64_t channels) {
   if (!known(x, HASTE_BLOCKED) || !known(y, HASTE_BLOCKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown layout");
-  if (batch < 0 || channels < 1) return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ", channels %" PRId64, batch, channels);
+  if (batch < 0 || channels < 1)
+    return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ", channels %" PRId64, batch, channels);
   if ((x != HASTE_NCHW || y != HASTE_NCHW) && channels % HASTE_BLOCK)
     return fail(HASTE_INVALID_ARGUMENT, "the blocked layout needs a multiple of 16 channels, not %" PRId64, channels);
   return HASTE_OK;
@@ -49,14 +50,16 @@ haste_status pool_output_size(const haste_pool_params& p, int64_t height, int64_
   constexpr int64_t kMaxSide = 1 << 24;
   for (const int64_t size : {height, width, p.kernel_h, p.kernel_w, p.stride_h, p.stride_w})
     if (size < 1 || size > kMaxSide)
-      return fail(HASTE_INVALID_ARGUMENT, "a pool's image, kernel and strides must be 1 to %" PRId64 ", not %" PRId64, kMaxSide, size);
+      return fail(HASTE_INVALID_ARGUMENT, "a pool's image, kernel and strides must be 1 to %" PRId64 ", not %" PRId64,
+                  kMaxSide, size);
   if (p.pad_top < 0 || p.pad_left < 0 || p.pad_bottom < 0 || p.pad_right < 0 || p.pad_top >= p.kernel_h ||
       p.pad_bottom >= p.kernel_h || p.pad_left >= p.kernel_w || p.pad_right >= p.kernel_w)
     return fail(HASTE_INVALID_ARGUMENT, "a pool's pads must be smaller than its kernel and not negative");
   *out_height = pooled(height, p.kernel_h, p.stride_h, p.pad_top, p.pad_bottom, p.ceil_mode != 0);
   *out_width = pooled(width, p.kernel_w, p.stride_w, p.pad_left, p.pad_right, p.ceil_mode != 0);
   if (*out_height < 1 || *out_width < 1)
-    return fail(HASTE_INVALID_ARGUMENT, "the pool's kernel does not fit the padded image of %" PRId64 "x%" PRId64, height, width);
+    return fail(HASTE_INVALID_ARGUMENT, "the pool's kernel does not fit the padded image of %" PRId64 "x%" PRId64,
+                height, width);
   return HASTE_OK;
 }
 
@@ -75,7 +78,8 @@ haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch,
     const float* in = x + (index / blocks * channels + first) * in_size;
     float* out = y + (index / blocks * channels + first) * out_size;
     const bool stage_in = p.x_layout == HASTE_NCHW, stage_out = p.y_layout == HASTE_NCHW;
-    const Scratch scratch(static_cast<size_t>((stage_in ? in_size : 0) + (stage_out ? out_size : 0)) * kBlock * sizeof(float) + 64);
+    const Scratch scratch(
+        static_cast<size_t>((stage_in ? in_size : 0) + (stage_out ? out_size : 0)) * kBlock * sizeof(float) + 64);
     if (!scratch.data()) {
       out_of_memory.store(true);
       return;
@@ -100,7 +104,8 @@ haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch,
     kernels.pool(a);
     if (stage_out)
       for (int64_t r = 0; r < out_height; r++)
-        kernels.from_blocked(blocked_out + r * out_width * kBlock, static_cast<int>(out_width), out + r * out_width, out_size, count);
+        kernels.from_blocked(blocked_out + r * out_width * kBlock, static_cast<int>(out_width), out + r * out_width,
+                             out_size, count);
   });
   return out_of_memory.load() ? fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a pool") : HASTE_OK;
 }

@@ -7,9 +7,9 @@ namespace HASTE_NS {
 namespace {
 
 // A window, ready to be convolved: as it is, or transformed for F(3,3) along y (B^T of convolve_winograd.cpp).
-HASTE_INLINE void write_window(const Geometry& g, const float* window, float* out) {
-  if (!g.winograd) {
-    for (int q = 0; q < g.slot; q += kLanes) store(out + q, load(window + q));
+HASTE_INLINE void write_window(const MergeArgs& args, const float* window, float* out) {
+  if (!args.transform) {
+    for (int q = 0; q < args.geometry->slot; q += kLanes) store(out + q, load(window + q));
     return;
   }
   const row8 r0 = load8(window), r1 = load8(window + 5), r2 = load8(window + 10), r3 = load8(window + 15),
@@ -24,8 +24,8 @@ HASTE_INLINE void write_window(const Geometry& g, const float* window, float* ou
 }
 
 struct Kept {
-  int channels;  // that can contribute
-  int buckets;   // of them
+  int channels;     // that can contribute
+  int buckets;      // of them
   int zero_bucket;  // of an all-zero window, or -1
   uint64_t sizes;   // buckets of one, two, three, and more
 };
@@ -57,11 +57,15 @@ void keep_nonzero(const MergeArgs& args, Kept& kept) {
 // A word of the table is code << 32 | epoch << 16 | bucket, so that it needs no clearing from patch to patch.
 constexpr uint64_t kEpochMask = 0xffff0000u, kBucketMask = 0xffffu;
 
-HASTE_INLINE uint32_t home_slot(uint32_t code, uint32_t mask) { return (code * 2654435761u >> 12) & mask; }
+HASTE_INLINE uint32_t home_slot(uint32_t code, uint32_t mask) {
+  return (code * 2654435761u >> 12) & mask;
+}
 
-// How many buckets have one, two, three and four or more members, sixteen bits each, in one register: counters in memory
-// would wait for each other's stores. What a bucket that had `count` members changes when it gets one more:
-HASTE_INLINE int size_field(int count) { return 16 * (min_int(count, 4) - 1); }
+// How many buckets have one, two, three and four or more members, sixteen bits each, in one register: counters in
+// memory would wait for each other's stores. What a bucket that had `count` members changes when it gets one more:
+HASTE_INLINE int size_field(int count) {
+  return 16 * (min_int(count, 4) - 1);
+}
 constexpr uint64_t kGrowth[5] = {1, (uint64_t{1} << 16) - 1, (uint64_t{1} << 32) - (uint64_t{1} << 16),
                                  (uint64_t{1} << 48) - (uint64_t{1} << 32), 0};
 
@@ -86,8 +90,9 @@ void assign_buckets(const MergeArgs& args, Kept& kept) {
     const uint32_t code = codes[channel[i]];
     uint32_t slot = home_slot(code, mask);
     uint64_t word = table[slot];
-    // New or known is a coin toss: masks decide, and the compiler is kept from making them branches again. The one branch
-    // is for another code of this patch in the slot, which is rare: the table is many times larger than the patch.
+    // New or known is a coin toss: masks decide, and the compiler is kept from making them branches again. The one
+    // branch is for another code of this patch in the slot, which is rare: the table is many times larger than the
+    // patch.
     uint32_t fresh = 0, other = 0;
     const auto compare = [&]() __attribute__((always_inline)) {
       fresh = (word & kEpochMask) != epoch ? ~0u : 0u;
@@ -119,7 +124,9 @@ void assign_buckets(const MergeArgs& args, Kept& kept) {
     }
 }
 
-void add_single(PatchWork& work, int channel) { work.single_channel[work.singles++] = channel; }
+void add_single(PatchWork& work, int channel) {
+  work.single_channel[work.singles++] = channel;
+}
 
 // A merge of the windows of one patch. kVectors is the length of a slot where that is a constant (windows then stay in
 // registers), 0 where it is not.
@@ -128,8 +135,8 @@ class Merger {
  public:
   explicit Merger(const MergeArgs& args) : args_(args), vectors_(kVectors ? kVectors : args.geometry->slot / kLanes) {}
 
-  // Merges one bucket of two or more kept members. `zeros` all-zero channels belong to it as well. With bound >= 0 members
-  // whose residual is larger leave.
+  // Merges one bucket of two or more kept members. `zeros` all-zero channels belong to it as well. With bound >= 0
+  // members whose residual is larger leave.
   void bucket(const int32_t* member, int count, int zeros, float bound) {
     PatchWork& work = *args_.work;
     MergeStats& stats = *args_.stats;
@@ -147,7 +154,7 @@ class Merger {
       add_single(work, work.member[first]);
       return;
     }
-    if (args_.geometry->winograd) write_window(*args_.geometry, u, u);
+    if (args_.transform) write_window(args_, u, u);
     work.merged++;
     work.first[work.merged] = first + kept;
   }
@@ -162,9 +169,11 @@ class Merger {
   }
 
  private:
-  const float* window(int channel) const { return args_.windows + static_cast<ptrdiff_t>(channel) * (vectors_ * kLanes); }
+  const float* window(int channel) const {
+    return args_.windows + static_cast<ptrdiff_t>(channel) * (vectors_ * kLanes);
+  }
 
-  inline __attribute__((always_inline)) vec dot(const float* a, const float* b) const {
+  HASTE_MEMBER vec dot(const float* a, const float* b) const {
     vec sum = zero();
     for (int v = 0; v < vectors_; v++) sum = fma(load(a + v * kLanes), load(b + v * kLanes), sum);
     return sum;
@@ -261,7 +270,8 @@ int sort_by_size(GroupScratch& s, const Kept& kept) {
   const int32_t *count = s.count, *bucket_of = s.bucket, *rank = s.rank, *channel = s.channel;
   int32_t *order = s.order, *place = s.place, *member = s.member;
   const uint64_t n = kept.sizes, ones = n & 0xffff, twos = n >> 16 & 0xffff, threes = n >> 32 & 0xffff;
-  uint64_t next = ones << 16 | (ones + twos) << 32 | (ones + twos + threes) << 48;  // bucket and member each size begins with
+  uint64_t next =
+      ones << 16 | (ones + twos) << 32 | (ones + twos + threes) << 48;  // bucket and member each size begins with
   uint64_t at = ones << 16 | (ones + 2 * twos) << 32 | (ones + 2 * twos + 3 * threes) << 48;
   for (int b = 0; b < kept.buckets; b++) {
     const int field = size_field(count[b]);
@@ -343,10 +353,11 @@ void merge(const MergeArgs& args) {
   // The windows of both kinds of bucket lie close together: what the convolution reads again and again stays in cache.
   work.single_window = work.merged_window + static_cast<ptrdiff_t>(work.merged) * g.slot;
   for (int i = 0; i < work.singles; i++)
-    write_window(g, args.windows + static_cast<ptrdiff_t>(work.single_channel[i]) * g.slot,
+    write_window(args, args.windows + static_cast<ptrdiff_t>(work.single_channel[i]) * g.slot,
                  work.single_window + static_cast<ptrdiff_t>(i) * g.slot);
   // The convolution prefetches a few entries ahead, past the end as well.
-  for (int i = 0; i < kLookahead; i++) work.single_channel[work.singles + i] = work.member[work.first[work.merged] + i] = 0;
+  for (int i = 0; i < kLookahead; i++)
+    work.single_channel[work.singles + i] = work.member[work.first[work.merged] + i] = 0;
 }
 
 }  // namespace HASTE_NS

@@ -21,7 +21,8 @@ void pool(const PoolArgs& args) {
         vec result = set1(args.is_max ? -__builtin_inff() : 0.0f);
         for (int y = y0; y < y1; y++) {
           const float* in = args.x + (static_cast<ptrdiff_t>(y) * args.width + x0) * kBlock + part * kLanes;
-          for (int x = x0; x < x1; x++, in += kBlock) result = args.is_max ? max(loadu(in), result) : result + loadu(in);
+          for (int x = x0; x < x1; x++, in += kBlock)
+            result = args.is_max ? max(loadu(in), result) : result + loadu(in);
         }
         storeu(out + part * kLanes, args.is_max ? result : result / set1(static_cast<float>(count)));
       }

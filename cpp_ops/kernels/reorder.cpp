@@ -40,7 +40,8 @@ void blocked_to_planes(const float* blocked, int width, float* planes, ptrdiff_t
     }
     if (x < width) {
       vec r[kLanes];
-      for (int i = 0; i < kLanes; i++) r[i] = i < width - x ? loadu(in + static_cast<ptrdiff_t>(x + i) * kBlock) : zero();
+      for (int i = 0; i < kLanes; i++)
+        r[i] = i < width - x ? loadu(in + static_cast<ptrdiff_t>(x + i) * kBlock) : zero();
       transpose(r);
       for (int i = 0; i < have; i++) store_first(out + i * plane + x, r[i], width - x);
     }

@@ -1,8 +1,8 @@
 // The run of a layer: patches are cut into tiles, tiles are prepared (gathered, hashed, merged) and convolved.
 //
 // A tile is as many patches as share the weights of one block of output channels while these lie in the second-level
-// cache. With many tiles each is one task. With few (small maps) preparing and convolving are two rounds of tasks, and the
-// second is cut along the output channels too, so that all threads find work.
+// cache. With many tiles each is one task. With few (small maps) preparing and convolving are two rounds of tasks, and
+// the second is cut along the output channels too, so that all threads find work.
 
 #include <algorithm>
 #include <atomic>
@@ -37,8 +37,14 @@ struct Tile {
 class Run {
  public:
   Run(const haste_conv& conv, const haste_conv_run_args& args, int64_t out_height, int64_t out_width)
-      : conv_(conv), g_(conv.geometry), args_(args), out_height_(out_height), out_width_(out_width),
-        rows_(ceil_div(out_height, g_.patch)), columns_(ceil_div(out_width, g_.patch)), patches_(args.batch * rows_ * columns_) {
+      : conv_(conv),
+        g_(conv.geometry),
+        args_(args),
+        out_height_(out_height),
+        out_width_(out_width),
+        rows_(ceil_div(out_height, g_.patch)),
+        columns_(ceil_div(out_width, g_.patch)),
+        patches_(args.batch * rows_ * columns_) {
     plan_ = args.hyperplanes > 0 ? conv.hyperplanes->plan(static_cast<int>(args.hyperplanes)) : nullptr;
     choose_tiles();
   }
@@ -134,7 +140,8 @@ class Run {
     });
   }
 
-  // -- preparing -------------------------------------------------------------------------------------------------------
+  // -- preparing
+  // -------------------------------------------------------------------------------------------------------
 
   struct Buffers {
     float *strip, *windows, *projections;
@@ -157,7 +164,8 @@ class Run {
     while (slots < channels * 2) slots *= 2;
     b.group.table = cutter.take<uint64_t>(slots);
     b.group.table_mask = static_cast<uint32_t>(slots - 1);
-    for (int32_t** list : {&b.group.bucket, &b.group.rank, &b.group.channel, &b.group.count, &b.group.place, &b.group.order, &b.group.member})
+    for (int32_t** list : {&b.group.bucket, &b.group.rank, &b.group.channel, &b.group.count, &b.group.place,
+                           &b.group.order, &b.group.member})
       *list = cutter.take<int32_t>(channels + kBlock);
     return b;
   }
@@ -218,16 +226,16 @@ class Run {
     add_stats(stats);
   }
 
-  void prepare_group(Buffers& b, int64_t image, int64_t row, int64_t column, int64_t patch, int n, Tile& t, float*& windows,
-                     MergeStats& stats) {
+  void prepare_group(Buffers& b, int64_t image, int64_t row, int64_t column, int64_t patch, int n, Tile& t,
+                     float*& windows, MergeStats& stats) {
     const size_t channels = static_cast<size_t>(g_.blocks_in) * kBlock;
     const int64_t pixels = args_.height * args_.width;
     HashArgs hash{};
     hash.geometry = &g_;
     hash.plan = plan_;
     hash.window_offset = conv_.window_offset.data();
-    hash.image = {args_.x + image * g_.channels * pixels, conv_.params.x_layout == HASTE_BLOCKED, static_cast<int>(args_.height),
-                  static_cast<int>(args_.width)};
+    hash.image = {args_.x + image * g_.channels * pixels, conv_.params.x_layout == HASTE_BLOCKED,
+                  static_cast<int>(args_.height), static_cast<int>(args_.width)};
     hash.top = static_cast<int>(row * g_.patch - conv_.params.pad_top);
     hash.left = static_cast<int>(column * g_.patch - conv_.params.pad_left);
     hash.patches = n;
@@ -250,6 +258,7 @@ class Run {
       MergeArgs merge{};
       merge.geometry = &g_;
       merge.merge = static_cast<Merge>(conv_.params.merge);
+      merge.transform = g_.winograd && out_height_ - row * g_.patch > 1;
       merge.tau = args_.tau;
       merge.codes = codes;
       merge.zero_code = plan_ ? b.zero_code[i] : 0;
@@ -263,7 +272,8 @@ class Run {
     }
   }
 
-  // -- convolving ------------------------------------------------------------------------------------------------------
+  // -- convolving
+  // ------------------------------------------------------------------------------------------------------
 
   // Where one call of a convolve kernel finds its pixels: in the tensor if it is blocked, else in a staging strip.
   struct Plane {
@@ -272,7 +282,8 @@ class Run {
   };
 
   size_t staging_size() const {
-    return static_cast<size_t>(conv_.kernels->blocks_at_once * g_.patch * g_.patch) * static_cast<size_t>(tile_) * kBlock;
+    return static_cast<size_t>(conv_.kernels->blocks_at_once * g_.patch * g_.patch) * static_cast<size_t>(tile_) *
+           kBlock;
   }
 
   struct ConvolveBuffers {
@@ -299,9 +310,11 @@ class Run {
     const ptrdiff_t block_size = static_cast<ptrdiff_t>(g_.channels) * g_.taps() * kBlock;
     int blocks = 0;
     for (int block = begin; block < end; block += blocks) {
-      blocks = static_cast<int>(ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two, not three and one
+      blocks = static_cast<int>(
+          ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two, not three and one
       const int next = block + blocks;
-      const int64_t lines = next < end ? std::min(step, end - next) * block_size / kBlock : 0;
+      // Beyond the end of this task too: whoever takes the next slice finds it in cache if it is on the same core.
+      const int64_t lines = next < g_.blocks_out ? std::min(step, g_.blocks_out - next) * block_size / kBlock : 0;
       for (int s = 0; s < t.segments; s++) {
         const Segment& segment = t.segment[s];
         if (b.z) stage_residual(segment, block, blocks, b.z);
@@ -315,14 +328,15 @@ class Run {
           a.work = &t.work[patch];
           a.weights = conv_.weights + block * block_size;
           a.bias = conv_.bias.data() + static_cast<ptrdiff_t>(block) * kBlock;
-          const Plane y = locate(args_.y, b.y, segment, i, block), z = locate(const_cast<float*>(args_.z), b.z, segment, i, block);
+          const Plane y = locate(args_.y, b.y, segment, i, block),
+                      z = locate(const_cast<float*>(args_.z), b.z, segment, i, block);
           a.y = y.pixel, a.y_row = y.row, a.y_block = y.block;
           a.z = z.pixel, a.z_row = z.row, a.z_block = z.block;
           a.rows = static_cast<int>(std::min<int64_t>(g_.patch, out_height_ - segment.row * g_.patch));
           a.cols = static_cast<int>(std::min<int64_t>(g_.patch, out_width_ - (segment.column + i) * g_.patch));
           a.taps_scratch = b.taps;
-          // Members are picked irregularly, which no hardware prefetcher follows: each patch draws its share of the next
-          // block of weights into the second-level cache.
+          // Members are picked irregularly, which no hardware prefetcher follows: each patch draws its share of the
+          // next block of weights into the second-level cache.
           const int64_t from = lines * patch / t.patches, to = lines * (patch + 1) / t.patches;
           a.prefetch = reinterpret_cast<const char*>(conv_.weights + next * block_size) + from * 64;
           a.prefetch_lines = static_cast<int>(to - from);
@@ -351,33 +365,39 @@ class Run {
   template <typename Body>
   void for_each_row(const Segment& s, int block, int blocks, const float* tensor, float* staging, Body body) const {
     const int64_t rows = std::min<int64_t>(g_.patch, out_height_ - s.row * g_.patch);
-    const int64_t left = s.column * g_.patch, width = std::min<int64_t>(static_cast<int64_t>(s.count) * g_.patch, out_width_ - left);
+    const int64_t left = s.column * g_.patch,
+                  width = std::min<int64_t>(static_cast<int64_t>(s.count) * g_.patch, out_width_ - left);
     const ptrdiff_t pixels = out_height_ * out_width_, row_size = static_cast<ptrdiff_t>(s.count) * g_.patch * kBlock;
     for (int o = 0; o < blocks; o++) {
       const int first = (block + o) * kBlock, channels = std::min(kBlock, g_.filters - first);
       for (int64_t r = 0; r < rows; r++) {
-        const float* planes = tensor + (s.image * g_.filters + first) * pixels + (s.row * g_.patch + r) * out_width_ + left;
+        const float* planes =
+            tensor + (s.image * g_.filters + first) * pixels + (s.row * g_.patch + r) * out_width_ + left;
         body(staging + (o * g_.patch + r) * row_size, planes, channels, static_cast<int>(width), pixels);
       }
     }
   }
 
   void stage_residual(const Segment& s, int block, int blocks, float* staging) const {
-    for_each_row(s, block, blocks, args_.z, staging, [&](float* row, const float* planes, int channels, int width, ptrdiff_t plane) {
-      conv_.kernels->to_blocked(planes, plane, channels, width, row);
-    });
+    for_each_row(s, block, blocks, args_.z, staging,
+                 [&](float* row, const float* planes, int channels, int width, ptrdiff_t plane) {
+                   conv_.kernels->to_blocked(planes, plane, channels, width, row);
+                 });
   }
 
   void flush(const Segment& s, int block, int blocks, float* staging) const {
-    for_each_row(s, block, blocks, args_.y, staging, [&](float* row, const float* planes, int channels, int width, ptrdiff_t plane) {
-      conv_.kernels->from_blocked(row, width, const_cast<float*>(planes), plane, channels);
-    });
+    for_each_row(s, block, blocks, args_.y, staging,
+                 [&](float* row, const float* planes, int channels, int width, ptrdiff_t plane) {
+                   conv_.kernels->from_blocked(row, width, const_cast<float*>(planes), plane, channels);
+                 });
   }
 
-  // -- statistics ------------------------------------------------------------------------------------------------------
+  // -- statistics
+  // ------------------------------------------------------------------------------------------------------
 
   void add_stats(const MergeStats& s) {
-    const int64_t values[] = {s.buckets, s.merged_buckets, s.skipped_buckets, s.zero_channels, s.members_read, s.members_left};
+    const int64_t values[] = {s.buckets,       s.merged_buckets, s.skipped_buckets,
+                              s.zero_channels, s.members_read,   s.members_left};
     for (int i = 0; i < 6; i++) counters_[i].fetch_add(values[i], std::memory_order_relaxed);
   }
 
@@ -401,11 +421,12 @@ class Run {
 
 }  // namespace
 
-haste_status run_conv(const haste_conv& conv, const haste_conv_run_args& args, const uint32_t* labels, uint32_t* codes) {
+haste_status run_conv(const haste_conv& conv, const haste_conv_run_args& args, const uint32_t* labels,
+                      uint32_t* codes) {
   if (args.batch < 0) return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ": must not be negative", args.batch);
   if (args.hyperplanes > conv.params.max_hyperplanes)
-    return fail(HASTE_INVALID_ARGUMENT, "L = %" PRId64 " hyperplanes asked for, but the model has %" PRId64, args.hyperplanes,
-                conv.params.max_hyperplanes);
+    return fail(HASTE_INVALID_ARGUMENT, "L = %" PRId64 " hyperplanes asked for, but the model has %" PRId64,
+                args.hyperplanes, conv.params.max_hyperplanes);
   int64_t out_height = 0, out_width = 0;
   if (const haste_status status = output_size(conv, args.height, args.width, &out_height, &out_width)) return status;
   if (args.batch > 0 && (!args.x || (!args.y && !codes))) return fail(HASTE_INVALID_ARGUMENT, "x and y must be given");

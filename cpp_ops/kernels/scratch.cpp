@@ -30,7 +30,9 @@ void* aligned_allocate(size_t bytes) {
   return posix_memalign(&memory, 64, bytes ? bytes : 64) == 0 ? memory : nullptr;
 }
 
-void aligned_free(void* memory) { std::free(memory); }
+void aligned_free(void* memory) {
+  std::free(memory);
+}
 
 Scratch::Scratch(size_t bytes) : data_(nullptr), capacity_(0) {
   Buffer found{nullptr, 0};

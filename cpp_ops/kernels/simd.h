@@ -1,6 +1,6 @@
 // The few vector operations the kernels need, for the instruction set this file is compiled for.
-// Every kernel source is compiled once per set with HASTE_ISA naming it; all of it lives in a namespace of that name and
-// uses no inline function of the standard library, so the linker can never mix the sets.
+// Every kernel source is compiled once per set with HASTE_ISA naming it; all of it lives in a namespace of that name
+// and uses no inline function of the standard library, so the linker can never mix the sets.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,7 @@
 #define HASTE_CONCAT(a, b) HASTE_CONCAT_(a, b)
 #define HASTE_NS HASTE_CONCAT(isa_, HASTE_ISA)
 #define HASTE_INLINE static inline __attribute__((always_inline))
+#define HASTE_MEMBER inline __attribute__((always_inline))
 
 namespace haste {
 namespace HASTE_NS {
@@ -24,39 +25,73 @@ namespace HASTE_NS {
 using vec = __m512;
 constexpr int kLanes = 16;
 constexpr bool kManyRegisters = true;
-HASTE_INLINE vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
-HASTE_INLINE vec set1(float x) { return _mm512_set1_ps(x); }
-HASTE_INLINE vec max(vec a, vec b) { return _mm512_max_ps(a, b); }
-HASTE_INLINE vec min(vec a, vec b) { return _mm512_min_ps(a, b); }
+HASTE_INLINE vec fma(vec a, vec b, vec c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+HASTE_INLINE vec set1(float x) {
+  return _mm512_set1_ps(x);
+}
+HASTE_INLINE vec max(vec a, vec b) {
+  return _mm512_max_ps(a, b);
+}
+HASTE_INLINE vec min(vec a, vec b) {
+  return _mm512_min_ps(a, b);
+}
 #elif defined(__AVX2__)
 using vec = __m256;
 constexpr int kLanes = 8;
 constexpr bool kManyRegisters = false;
-HASTE_INLINE vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
-HASTE_INLINE vec set1(float x) { return _mm256_set1_ps(x); }
-HASTE_INLINE vec max(vec a, vec b) { return _mm256_max_ps(a, b); }
-HASTE_INLINE vec min(vec a, vec b) { return _mm256_min_ps(a, b); }
+HASTE_INLINE vec fma(vec a, vec b, vec c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+HASTE_INLINE vec set1(float x) {
+  return _mm256_set1_ps(x);
+}
+HASTE_INLINE vec max(vec a, vec b) {
+  return _mm256_max_ps(a, b);
+}
+HASTE_INLINE vec min(vec a, vec b) {
+  return _mm256_min_ps(a, b);
+}
 #elif defined(__ARM_NEON) && defined(HASTE_ISA_NEON)
 using vec = float32x4_t;
 constexpr int kLanes = 4;
 #if defined(__aarch64__)
 constexpr bool kManyRegisters = true;
-HASTE_INLINE vec fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+HASTE_INLINE vec fma(vec a, vec b, vec c) {
+  return vfmaq_f32(c, a, b);
+}
 #else
 constexpr bool kManyRegisters = false;
-HASTE_INLINE vec fma(vec a, vec b, vec c) { return vmlaq_f32(c, a, b); }
+HASTE_INLINE vec fma(vec a, vec b, vec c) {
+  return vmlaq_f32(c, a, b);
+}
 #endif
-HASTE_INLINE vec set1(float x) { return vdupq_n_f32(x); }
-HASTE_INLINE vec max(vec a, vec b) { return a > b ? a : b; }
-HASTE_INLINE vec min(vec a, vec b) { return a < b ? a : b; }
+HASTE_INLINE vec set1(float x) {
+  return vdupq_n_f32(x);
+}
+HASTE_INLINE vec max(vec a, vec b) {
+  return a > b ? a : b;
+}
+HASTE_INLINE vec min(vec a, vec b) {
+  return a < b ? a : b;
+}
 #else
 typedef float vec __attribute__((vector_size(16)));
 constexpr int kLanes = 4;
 constexpr bool kManyRegisters = false;
-HASTE_INLINE vec fma(vec a, vec b, vec c) { return a * b + c; }
-HASTE_INLINE vec set1(float x) { return vec{x, x, x, x}; }
-HASTE_INLINE vec max(vec a, vec b) { return a > b ? a : b; }
-HASTE_INLINE vec min(vec a, vec b) { return a < b ? a : b; }
+HASTE_INLINE vec fma(vec a, vec b, vec c) {
+  return a * b + c;
+}
+HASTE_INLINE vec set1(float x) {
+  return vec{x, x, x, x};
+}
+HASTE_INLINE vec max(vec a, vec b) {
+  return a > b ? a : b;
+}
+HASTE_INLINE vec min(vec a, vec b) {
+  return a < b ? a : b;
+}
 #endif
 
 constexpr int kParts = 16 / kLanes;  // vectors per block of 16 channels
@@ -67,13 +102,27 @@ typedef vec vec_unaligned __attribute__((aligned(4)));
 typedef float row8 __attribute__((vector_size(32)));
 typedef row8 row8_unaligned __attribute__((aligned(4)));
 
-HASTE_INLINE vec load(const float* p) { return *reinterpret_cast<const vec*>(p); }
-HASTE_INLINE void store(float* p, vec v) { *reinterpret_cast<vec*>(p) = v; }
-HASTE_INLINE vec loadu(const float* p) { return *reinterpret_cast<const vec_unaligned*>(p); }
-HASTE_INLINE void storeu(float* p, vec v) { *reinterpret_cast<vec_unaligned*>(p) = v; }
-HASTE_INLINE vec zero() { return set1(0.0f); }
-HASTE_INLINE row8 load8(const float* p) { return *reinterpret_cast<const row8_unaligned*>(p); }
-HASTE_INLINE void store8(float* p, row8 v) { *reinterpret_cast<row8_unaligned*>(p) = v; }
+HASTE_INLINE vec load(const float* p) {
+  return *reinterpret_cast<const vec*>(p);
+}
+HASTE_INLINE void store(float* p, vec v) {
+  *reinterpret_cast<vec*>(p) = v;
+}
+HASTE_INLINE vec loadu(const float* p) {
+  return *reinterpret_cast<const vec_unaligned*>(p);
+}
+HASTE_INLINE void storeu(float* p, vec v) {
+  *reinterpret_cast<vec_unaligned*>(p) = v;
+}
+HASTE_INLINE vec zero() {
+  return set1(0.0f);
+}
+HASTE_INLINE row8 load8(const float* p) {
+  return *reinterpret_cast<const row8_unaligned*>(p);
+}
+HASTE_INLINE void store8(float* p, row8 v) {
+  *reinterpret_cast<row8_unaligned*>(p) = v;
+}
 HASTE_INLINE vec select(ivec mask, vec a, vec b) {
   return reinterpret_cast<vec>((reinterpret_cast<ivec>(a) & mask) | (reinterpret_cast<ivec>(b) & ~mask));
 }
@@ -94,8 +143,12 @@ HASTE_INLINE void store_first(float* p, vec v, int n) {
   for (int i = 0; i < n; i++) p[i] = v[i];
 #endif
 }
-HASTE_INLINE int min_int(int a, int b) { return a < b ? a : b; }
-HASTE_INLINE int max_int(int a, int b) { return a > b ? a : b; }
+HASTE_INLINE int min_int(int a, int b) {
+  return a < b ? a : b;
+}
+HASTE_INLINE int max_int(int a, int b) {
+  return a > b ? a : b;
+}
 
 HASTE_INLINE float reduce_add(vec v) {
 #if defined(__AVX512F__)

@@ -37,8 +37,9 @@ struct Signature<R (*)(A...) noexcept> : Signature<R (*)(A...)> {};
   static_assert(offsetof(::OrtApi, name) == (index) * sizeof(void*), "slot of " #name);
 HASTE_ORT_SLOTS(HASTE_CHECK_INDEX)
 
-#define HASTE_SAME_TYPE(name) \
-  static_assert(std::is_same_v<Signature<decltype(::OrtApi::name)>::type, Signature<decltype(Api::name)>::type>, "type of " #name);
+#define HASTE_SAME_TYPE(name)                                                                                    \
+  static_assert(std::is_same_v<Signature<decltype(::OrtApi::name)>::type, Signature<decltype(Api::name)>::type>, \
+                "type of " #name);
 HASTE_SAME_TYPE(GetErrorMessage)
 HASTE_SAME_TYPE(CreateCustomOpDomain)
 HASTE_SAME_TYPE(GetTensorMutableData)
@@ -56,7 +57,8 @@ HASTE_SAME_TYPE(KernelInfo_GetNodeName)
 HASTE_SAME_TYPE(KernelInfoGetConstantInput_tensor)
 HASTE_SAME_TYPE(KernelContext_ParallelFor)
 
-#define HASTE_CHECK_MEMBER(name) static_assert(offsetof(::OrtCustomOp, name) == offsetof(CustomOp, name), "place of " #name);
+#define HASTE_CHECK_MEMBER(name) \
+  static_assert(offsetof(::OrtCustomOp, name) == offsetof(CustomOp, name), "place of " #name);
 HASTE_CHECK_MEMBER(CreateKernel)
 HASTE_CHECK_MEMBER(GetName)
 HASTE_CHECK_MEMBER(GetExecutionProviderType)

@@ -23,8 +23,8 @@ class HastePool {
       node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
     float* y = static_cast<float*>(output(api(), context, 0, 1, shape));
     SessionPool pool{api(), context};
-    if (const haste_status status = haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3], y,
-                                                   SessionPool::run, &pool))
+    if (const haste_status status = haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2],
+                                                   x.shape[3], y, SessionPool::run, &pool))
       node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
   }
 
@@ -46,8 +46,8 @@ class HasteReorder {
     const Tensor x = image_input(node_, context);
     float* y = static_cast<float*>(output(api(), context, 0, 1, x.shape));
     SessionPool pool{api(), context};
-    if (const haste_status status = haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1], x.shape[2],
-                                                  x.shape[3], SessionPool::run, &pool))
+    if (const haste_status status = haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1],
+                                                  x.shape[2], x.shape[3], SessionPool::run, &pool))
       node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
   }
 

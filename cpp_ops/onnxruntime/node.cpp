@@ -11,7 +11,9 @@ void check(const Api& api, OrtStatus* status) {
 
 void check(haste_status status) {
   if (status == HASTE_OK) return;
-  throw Error{status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : status == HASTE_UNSUPPORTED ? ORT_NOT_IMPLEMENTED : ORT_INVALID_ARGUMENT,
+  throw Error{status == HASTE_OUT_OF_MEMORY ? ORT_FAIL
+              : status == HASTE_UNSUPPORTED ? ORT_NOT_IMPLEMENTED
+                                            : ORT_INVALID_ARGUMENT,
               haste_error_message()};
 }
 
@@ -52,8 +54,8 @@ std::vector<int64_t> Node::integers(const char* attribute, std::vector<int64_t> 
   });
   if (!there || values.empty()) return fallback;
   if (!fallback.empty() && values.size() != fallback.size())
-    refuse(std::string(attribute) + " has " + std::to_string(values.size()) + " values, " + std::to_string(fallback.size()) +
-           " are needed: only 2-D convolutions and pools are supported");
+    refuse(std::string(attribute) + " has " + std::to_string(values.size()) + " values, " +
+           std::to_string(fallback.size()) + " are needed: only 2-D convolutions and pools are supported");
   return values;
 }
 
@@ -82,7 +84,9 @@ haste_layout Node::layout(const char* attribute) const {
   refuse(std::string(attribute) + " is '" + value + "', must be 'NCHW' or 'blocked'");
 }
 
-void Node::refuse(const std::string& sentence, int code) const { throw Error{code, "'" + name_ + "': " + sentence}; }
+void Node::refuse(const std::string& sentence, int code) const {
+  throw Error{code, "'" + name_ + "': " + sentence};
+}
 
 int64_t Tensor::elements() const {
   int64_t count = 1;

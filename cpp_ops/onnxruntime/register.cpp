@@ -30,7 +30,8 @@ OrtCustomOpDomain* make_domain(const Api& api) {
 extern "C" HASTE_API OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
   using namespace haste::ort;
   const OrtApi* table = reinterpret_cast<const ApiBase*>(base)->GetApi(kApiVersion);
-  if (!table) return nullptr;  // older than 1.17; the runtime has said so on stderr, and the model then runs its function bodies
+  if (!table)
+    return nullptr;  // older than 1.17; the runtime has said so on stderr, and the model then runs its function bodies
   static const Api api(table);
   return guarded(api, [&] {
     static OrtCustomOpDomain* const domain = make_domain(api);

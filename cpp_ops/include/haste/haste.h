@@ -73,32 +73,33 @@ typedef void (*haste_parallel_for)(void* pool, haste_task task, size_t count, vo
 typedef struct haste_conv_run_args {
   const float* x; /* [N,C,H,W] in params.x_layout */
   int64_t batch, height, width;
-  int64_t hyperplanes; /* L; 0 or less: dense */
-  float tau;           /* error bound; 0 or less: unbounded */
-  const float* z;      /* residual [N,M,H',W'] in params.z_layout, or NULL */
-  float* y;            /* [N,M,H',W'] in params.y_layout; may not overlap x */
-  float* stats;        /* [8], or NULL */
+  int64_t hyperplanes;             /* L; 0 or less: dense */
+  float tau;                       /* error bound; 0 or less: unbounded */
+  const float* z;                  /* residual [N,M,H',W'] in params.z_layout, or NULL */
+  float* y;                        /* [N,M,H',W'] in params.y_layout; may not overlap x */
+  float* stats;                    /* [8], or NULL */
   haste_parallel_for parallel_for; /* NULL: everything on the calling thread */
   void* pool;
 } haste_conv_run_args;
 
 /* Checks everything that can be checked before a run. weights and bias [M] must outlive the conv when the weights are
- * packed and 64-byte aligned (they are used in place); otherwise they are copied. hyperplanes [max_hyperplanes, q_h*q_w]. */
+ * packed and 64-byte aligned (they are used in place); otherwise they are copied. hyperplanes [max_hyperplanes,
+ * q_h*q_w]. */
 HASTE_API haste_status haste_conv_create(const haste_conv_params* params, const float* weights, const float* bias,
                                          const int8_t* hyperplanes, haste_conv** conv);
 HASTE_API void haste_conv_destroy(haste_conv* conv);
 
 /* H' and W' for an input of height x width; INVALID_ARGUMENT when the kernel does not fit. */
-HASTE_API haste_status haste_conv_output_size(const haste_conv* conv, int64_t height, int64_t width, int64_t* out_height,
-                                              int64_t* out_width);
+HASTE_API haste_status haste_conv_output_size(const haste_conv* conv, int64_t height, int64_t width,
+                                              int64_t* out_height, int64_t* out_width);
 
 HASTE_API haste_status haste_conv_run(const haste_conv* conv, const haste_conv_run_args* args);
 
 /* For tests. codes: uint32 [N, patches, C], patches row-major; args->y is not touched. */
 HASTE_API haste_status haste_conv_codes(const haste_conv* conv, const haste_conv_run_args* args, uint32_t* codes);
 
-/* For tests: as haste_conv_run, but with a given grouping [N, patches, C] (any uint32 labels; equal label = same bucket)
- * in place of the hash codes. args->hyperplanes is ignored and args->stats is not filled in. */
+/* For tests: as haste_conv_run, but with a given grouping [N, patches, C] (any uint32 labels; equal label = same
+ * bucket) in place of the hash codes. args->hyperplanes is ignored and args->stats is not filled in. */
 HASTE_API haste_status haste_conv_run_grouped(const haste_conv* conv, const haste_conv_run_args* args,
                                               const uint32_t* labels);
 
@@ -114,17 +115,18 @@ typedef struct haste_pool_params {
 HASTE_API haste_status haste_pool_output_size(const haste_pool_params* params, int64_t height, int64_t width,
                                               int64_t* out_height, int64_t* out_width);
 HASTE_API haste_status haste_pool_run(const haste_pool_params* params, const float* x, int64_t batch, int64_t channels,
-                                      int64_t height, int64_t width, float* y, haste_parallel_for parallel_for, void* pool);
+                                      int64_t height, int64_t width, float* y, haste_parallel_for parallel_for,
+                                      void* pool);
 
 /* Copies [N,C,H,W] from one layout to another; C must be a multiple of 16 unless both are NCHW. */
-HASTE_API haste_status haste_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout, int64_t batch,
-                                     int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for,
-                                     void* pool);
+HASTE_API haste_status haste_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout,
+                                     int64_t batch, int64_t channels, int64_t height, int64_t width,
+                                     haste_parallel_for parallel_for, void* pool);
 
 /* Instruction sets compiled in and supported by this processor, best first: "avx512", "avx2", "neon", "generic".
  * The best is used unless the environment variable HASTE_ISA or haste_select_isa names another. */
 HASTE_API const char* haste_isa(void);
-HASTE_API const char* const* haste_available_isas(void); /* NULL-terminated */
+HASTE_API const char* const* haste_available_isas(void);   /* NULL-terminated */
 HASTE_API haste_status haste_select_isa(const char* name); /* affects convs created afterwards */
 
 HASTE_API const char* haste_version(void);
