@@ -250,7 +250,8 @@ class Run {
       const uint32_t* codes = plan_ ? b.codes + static_cast<size_t>(i) * channels : nullptr;
       if (labels_) codes = labels_ + (patch + i) * g_.channels;
       if (codes_out_) {
-        std::memcpy(codes_out_ + (patch + i) * g_.channels, codes, static_cast<size_t>(g_.channels) * sizeof(uint32_t));
+        std::memcpy(codes_out_ + (patch + i) * g_.channels, b.codes + static_cast<size_t>(i) * channels,
+                    static_cast<size_t>(g_.channels) * sizeof(uint32_t));
         continue;
       }
       PatchWork& work = t.work[t.patches++];
@@ -282,8 +283,8 @@ class Run {
   };
 
   size_t staging_size() const {
-    return static_cast<size_t>(conv_.kernels->blocks_at_once * g_.patch * g_.patch) * static_cast<size_t>(tile_) *
-           kBlock;
+    return static_cast<size_t>(conv_.kernels->blocks_at_once) * static_cast<size_t>(g_.patch) *
+           static_cast<size_t>(g_.patch) * static_cast<size_t>(tile_) * kBlock;
   }
 
   struct ConvolveBuffers {
@@ -292,7 +293,7 @@ class Run {
 
   ConvolveBuffers cut_convolve(Cutter& cutter) const {
     ConvolveBuffers b{};
-    b.taps = cutter.take<float>(static_cast<size_t>(kMaxBlocks * g_.taps() * kBlock));
+    b.taps = cutter.take<float>(static_cast<size_t>(kMaxBlocks * kBlock) * static_cast<size_t>(g_.taps()));
     b.y = cutter.take<float>(conv_.params.y_layout == HASTE_NCHW ? staging_size() : 0);
     b.z = cutter.take<float>(args_.z && conv_.params.z_layout == HASTE_NCHW ? staging_size() : 0);
     return b;
