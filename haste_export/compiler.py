@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
 import onnx_ir as ir
@@ -36,6 +37,10 @@ from haste_export.rules.fuse_activation import fuse_activation_rules
 from haste_export.rules.fuse_hard_swish import FuseHardSwish
 from haste_export.rules.fuse_residual import fuse_residual_rules
 from haste_export.rules.fuse_silu import FuseSilu
+from haste_export.speed.predict import PredictGains
+
+if TYPE_CHECKING:
+    from haste_export.speed.timing import Timing
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,7 +54,8 @@ def compress(model: ModelOrPath, output: str | Path | None = None, **options: An
         model: a path or a ModelProto; neither is changed.
         output: where to write, for a path; `model.haste.onnx` beside `model.onnx` if omitted. The report goes beside
             it, as `model.haste.json`.
-        **options: see `Options`; also `external_data=True` to write the weights into a file of their own.
+        **options: see `Options`; also `external_data=True` to write the weights into a file of their own, and
+            `timing`, a `haste_export.speed.timing.Timing`, which says how `select="measured"` measures.
 
     Returns:
         What was given: the path of the result, or a new ModelProto. If nothing can be rewritten, the result is the
@@ -62,7 +68,12 @@ def compress(model: ModelOrPath, output: str | Path | None = None, **options: An
 
 
 def compress_with_report(
-    model: ModelOrPath, output: str | Path | None = None, *, external_data: bool = False, **options: Any
+    model: ModelOrPath,
+    output: str | Path | None = None,
+    *,
+    external_data: bool = False,
+    timing: Timing | None = None,
+    **options: Any,
 ) -> tuple[ModelOrPath, Report]:
     """As `compress`, and also return the report."""
     chosen = _options(options)
@@ -72,22 +83,39 @@ def compress_with_report(
         # A copy, because onnx_ir's tensors are views of the proto and renaming one would show in it.
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        result, report = compress_ir(ir.from_proto(copy), chosen)
+        result, report = _selected(ir.from_proto(copy), chosen, timing)
         if report.rewritten:
             return ir.to_proto(result), report
         copy.CopyFrom(model)
         return copy, report
     source = Path(model)
     target = default_target(source) if output is None else Path(output)
-    result, report = compress_ir(load_model(source), chosen)
+    result, report = _selected(load_model(source), chosen, timing)
     save_model(result if report.rewritten else load_model(source), target, external_data=external_data)
     report.source, report.target = str(source), str(target)
     write_report(report, target)
     return type(model)(target), report
 
 
+def _selected(model: ir.Model, options: Options, timing: Timing | None) -> tuple[ir.Model, Report]:
+    """Compress in place; with select="measured", only what gains on this machine."""
+    if options.select != "measured":
+        return compress_ir(model, options)
+    # Imported here, because measuring compresses too, and needs ONNX Runtime.
+    from haste_export.speed.measured import measure
+    from haste_export.speed.timing import Timing
+
+    measured = measure(model, options, timing or Timing())
+    plan = replace(options.plan, stay_conv={**options.plan.stay_conv, **measured.stay})
+    result, report = compress_ir(model, replace(options, plan=plan))
+    report.options, report.speed = options, measured.speed
+    for layer in report.layers:
+        layer.speed = measured.layers.get(layer.name)
+    return result, report
+
+
 def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
-    """Compress an onnx_ir model in place.
+    """Compress an onnx_ir model in place; nothing is measured here, and select="measured" takes all that qualify.
 
     Raises:
         UnsupportedModelError: it is of a kind that the compiler cannot take.
@@ -116,17 +144,15 @@ def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir
     Folding comes before the selection, so that layers are seen as they will run; fusing comes after it, so that a Conv
     that stays keeps the form that the runtime fuses by itself.
     """
-    rewrite, layout, steering = RewriteConvs(options), BlockedLayout(), AttachSteering(options)
-    yield "prepare", Prepare(options)
-    yield "sort", TopologicalSortPass()
-    yield "remove-identities", IdentityEliminationPass()
-    yield "fold-pad", lambda model: apply_rules(model, [FoldPad(Constants(model)).as_rule()])
-    yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])
-    yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))
-    yield "remove-unused", RemoveUnusedNodesPass()
-    yield "infer-shapes", InferShapes()
+    yield from preparation(options)
+    predicted = PredictGains(options)
+    if options.select == "model":
+        yield "predict-gains", predicted
+    rewrite, layout, steering = RewriteConvs(options, predicted.stay), BlockedLayout(), AttachSteering(options)
     yield "rewrite", rewrite
     report.layers = rewrite.layers
+    for layer in report.layers:
+        layer.speed = predicted.layers.get(layer.name)
     if not report.rewritten:
         return
     yield "fuse-residual", lambda model: apply_rules(model, fuse_residual_rules(Dims()))
@@ -143,6 +169,18 @@ def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir
     yield "attach-functions", AttachFunctions()
     yield "finish", Finish(options)
     yield "report", lambda model: _describe(model, options, report)
+
+
+def preparation(options: Options) -> Iterator[tuple[str, Callable[[ir.Model], object]]]:
+    """The passes before the selection: they fold what they can, and say what every tensor's shape is."""
+    yield "prepare", Prepare(options)
+    yield "sort", TopologicalSortPass()
+    yield "remove-identities", IdentityEliminationPass()
+    yield "fold-pad", lambda model: apply_rules(model, [FoldPad(Constants(model)).as_rule()])
+    yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])
+    yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))
+    yield "remove-unused", RemoveUnusedNodesPass()
+    yield "infer-shapes", InferShapes()
 
 
 def apply_rules(model: ir.Model, rules: Sequence[RewriteRule]) -> int:
@@ -182,13 +220,10 @@ def check_supported(model: ir.Model) -> None:
 
 def _describe(model: ir.Model, options: Options, report: Report) -> None:
     """Fill in what later passes decided about each rewritten layer."""
-    levels, default = options.plan.levels, LayerSetting(options.hyperplanes, options.tau)
+    default = LayerSetting(options.hyperplanes, options.tau)
     for node in nodes_of(model, DOMAIN, CONV):
         layer = report.layer(str(node.name))
-        setting = default
-        if levels:
-            place = options.plan.default_level
-            setting = levels[place - 1].get(layer.name, default) if place else LayerSetting(0)
+        setting = options.plan.setting(layer.name, default)
         layer.hyperplanes, layer.tau = setting.hyperplanes, setting.tau
         layer.activation = node.attributes.get_string("activation", "")
         layer.input_layout = node.attributes.get_string("x_layout", NCHW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import onnx_ir as ir
@@ -78,7 +78,7 @@ def prospects(model: ir.Model, options: Options) -> tuple[list[Prospect], Report
     Raises:
         HasteError: it cannot be compressed, or the options do not fit it.
     """
-    _, report = compress_ir(model, options)
+    _, report = compress_ir(model, replace(options, select="all"))
     found = []
     for layer in report.layers:
         shape = layer.shape(options.patch)

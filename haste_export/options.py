@@ -11,6 +11,8 @@ from haste_export.contract import MAX_HYPERPLANES
 from haste_export.errors import OptionError
 from haste_export.plan import Plan
 
+SELECTIONS = ("model", "measured", "all")
+ISAS = ("auto", "avx512", "avx2", "neon", "generic")
 _MAX_PATCH = 16
 
 
@@ -33,6 +35,9 @@ class Options:
         weights: "packed" for the kernel's own layout (no copy at load), "oihw" as in Conv.
         layout: "blocked" keeps chains of HasteConv in the blocked layout, "nchw" never does.
         plan: per-layer settings.
+        select: which of the convolutions that qualify are rewritten: "model", those that the cost model predicts to
+            gain; "measured", those that gain on this machine; "all". A layer with a level in the plan is not predicted.
+        isa: instruction set to predict for; "auto" is that of the op library on this machine.
     """
 
     hyperplanes: int = 14
@@ -49,6 +54,8 @@ class Options:
     weights: Literal["packed", "oihw"] = "packed"
     layout: Literal["blocked", "nchw"] = "blocked"
     plan: Plan = field(default_factory=Plan)
+    select: Literal["model", "measured", "all"] = "model"
+    isa: Literal["auto", "avx512", "avx2", "neon", "generic"] = "auto"
 
     def __post_init__(self) -> None:
         """Raise OptionError for the first value out of range."""
@@ -77,6 +84,8 @@ class Options:
         _require(self.skip_first >= 0, f"skip_first must not be negative, but is {self.skip_first}")
         _require(self.weights in ("packed", "oihw"), f"weights must be 'packed' or 'oihw', not '{self.weights}'")
         _require(self.layout in ("blocked", "nchw"), f"layout must be 'blocked' or 'nchw', not '{self.layout}'")
+        _require(self.select in SELECTIONS, f"select must be one of {', '.join(SELECTIONS)}, not '{self.select}'")
+        _require(self.isa in ISAS, f"isa must be one of {', '.join(ISAS)}, not '{self.isa}'")
         for name, shape in self.input_shapes.items():
             _require(all(dim >= 1 for dim in shape), f"the shape of input '{name}' must be positive, not {list(shape)}")
         for text in (*self.include, *self.exclude):

@@ -105,6 +105,14 @@ class Plan:
         if unknown := sorted(named - known):
             raise OptionError(f"the plan names '{unknown[0]}', and the model has no such Conv")
 
+    def setting(self, layer: str, otherwise: LayerSetting) -> LayerSetting:
+        """What a layer uses at the default level; `otherwise` where the plan does not say."""
+        if not self.levels:
+            return otherwise
+        if self.default_level == 0:
+            return LayerSetting(0)
+        return self.levels[self.default_level - 1].get(layer, otherwise)
+
     @property
     def bounds_error(self) -> bool:
         """Whether some layer has an error bound."""

@@ -13,6 +13,38 @@ from haste_export.version import __version__
 SCHEMA_VERSION = 1
 
 
+@dataclass(frozen=True)
+class LayerSpeed:
+    """Milliseconds of one layer as Conv and as HasteConv, predicted by the cost model or measured on this machine."""
+
+    source: Literal["model", "measured"]
+    stock_ms: float
+    haste_ms: float
+
+
+@dataclass(frozen=True)
+class ModelSpeed:
+    """Milliseconds of the whole model, measured in turns.
+
+    Attributes:
+        stock_ms: median of the original.
+        haste_ms: median of the compressed model; of the best that was tried, if the model stays unchanged.
+        speedup: median of the ratios of a turn.
+        unchanged: whether the original was kept because nothing gains.
+        threads: threads of one run.
+        isa: instruction set of the op library.
+        input: what was fed.
+    """
+
+    stock_ms: float
+    haste_ms: float
+    speedup: float
+    unchanged: bool
+    threads: int
+    isa: str
+    input: str
+
+
 @dataclass
 class LayerReport:
     """One convolution.
@@ -33,6 +65,7 @@ class LayerReport:
         activation: the fused activation, "" if there is none.
         hyperplanes: L by default; None for a layer that was left.
         tau: error bound by default; 0 is unbounded.
+        speed: milliseconds as Conv and as HasteConv, if they were predicted or measured.
     """
 
     name: str
@@ -50,6 +83,7 @@ class LayerReport:
     activation: str = ""
     hyperplanes: int | None = None
     tau: float = 0.0
+    speed: LayerSpeed | None = None
 
     @property
     def sentence(self) -> str:
@@ -93,6 +127,7 @@ class Report:
         source: path of the original, if it was a file.
         target: path of the result, if it was written.
         check: outcome of `--check`, if it ran.
+        speed: milliseconds of the whole model, if they were measured.
     """
 
     options: Options
@@ -104,6 +139,7 @@ class Report:
     source: str | None = None
     target: str | None = None
     check: dict[str, Any] | None = None
+    speed: ModelSpeed | None = None
 
     @property
     def rewritten(self) -> list[LayerReport]:
@@ -141,4 +177,5 @@ class Report:
             },
             "layers": [layer.to_json() for layer in self.layers],
             "check": self.check,
+            "speed": asdict(self.speed) if self.speed is not None else None,
         }

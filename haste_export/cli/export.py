@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MAX_HYPERPLANES
 from haste_export.errors import CheckFailedError, OptionError
+from haste_export.options import ISAS
 from haste_export.report import LayerReport, Report
 from haste_export.version import __version__
 
@@ -26,6 +28,7 @@ Examples:
   haste-export model.onnx                          writes model.haste.onnx and model.haste.json
   haste-export model.onnx small.onnx --check 3     and compares both on three random inputs
   haste-export model.onnx --hyperplanes 20         closer to the original, and slower
+  haste-export model.onnx --only-faster            times every layer here, rewrites those that gain
   haste-export model.onnx --exclude re:head --input-shape image:1,3,224,224
   haste-export big.onnx --external-data --json -   the report on stdout
 
@@ -80,6 +83,17 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
     "--weights", type=click.Choice(["packed", "oihw"]), default="packed", show_default=True,
     help="Form of the weights in the file.",
 )  # fmt: skip
+@click.option(
+    "--select", type=click.Choice(["model", "measured", "all"]), default="model", show_default=True,
+    help="Rewrite layers predicted to gain, those measured to gain here, or all that qualify.",
+)  # fmt: skip
+@click.option("--only-faster", is_flag=True, help="The same as --select measured.")
+@click.option(
+    "--isa", type=click.Choice(ISAS), default="auto", show_default=True,
+    help="Instruction set to predict for; auto: this machine's.",
+)  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to measure with.")
+@click.option("--npy", type=click.Path(path_type=Path), help="Measure on this .npy or .npz; random input otherwise.")
 @click.option("--external-data", is_flag=True, help="Write the weights to OUTPUT.data, 4096-byte aligned.")
 @click.option("--check", "check_runs", type=click.IntRange(0), default=0, metavar="N", help="Compare on N inputs.")
 @click.option(
@@ -96,6 +110,9 @@ def command(
     external_data: bool,
     check_runs: int,
     check_input: Path | None,
+    only_faster: bool,
+    threads: int,
+    npy: Path | None,
     json_file: str | None,
     verbose: int,
     **options: Any,
@@ -109,15 +126,19 @@ def command(
     from haste_export.compiler import compress_with_report
     from haste_export.plan import Plan
     from haste_export.plan_file import PlanFile, read_plan
+    from haste_export.speed.timing import Timing
 
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
     stored = read_plan(plan_file) if plan_file is not None else PlanFile(Plan())
     options.update(_not_on_the_command_line(stored.options))
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
-    target, report = compress_with_report(
-        model, output, external_data=external_data, input_shapes=input_shapes, plan=stored.plan, **options
-    )
+    options["select"] = _selection(options["select"], only_faster, npy)
+    with progress_bar("measuring") as advance:
+        target, report = compress_with_report(
+            model, output, external_data=external_data, input_shapes=input_shapes, plan=stored.plan,
+            timing=Timing(threads, npy, progress=lambda what, left: advance(1)), **options,
+        )  # fmt: skip
     if check_runs or check_input is not None:
         _check(report, model, target, check_runs, check_input, input_shapes)
     write_json(report.to_json(), json_file)
@@ -130,11 +151,24 @@ def command(
         )
 
 
+def _selection(select: str, only_faster: bool, npy: Path | None) -> str:
+    """The selection that was asked for. Raises click.UsageError for options that contradict each other."""
+    if only_faster and select != "measured" and _is_given("select"):
+        raise click.UsageError(f"--only-faster and --select {select} exclude each other")
+    chosen = "measured" if only_faster else select
+    if chosen != "measured" and (npy is not None or _is_given("threads")):
+        raise click.UsageError("--npy and --threads say how to measure: they need --only-faster")
+    return chosen
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def _not_on_the_command_line(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those options of a plan file that the user did not give, who has the last word."""
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    return {name: value for name, value in options.items() if context.get_parameter_source(name) is not given}
+    return {name: value for name, value in options.items() if not _is_given(name)}
 
 
 def _check(
@@ -160,12 +194,25 @@ def _print(report: Report, console: Console, verbose: int) -> None:
     for layer in report.left if verbose else ():
         console.print(escape(layer.sentence), highlight=False)
     total = len(report.layers)
-    if not report.rewritten:
+    if report.speed is not None and report.speed.unchanged:
+        console.print(f"Nothing here gets faster; model unchanged: {escape(str(report.target))}")
+    elif not report.rewritten and any(layer.speed for layer in report.layers):
+        console.print(f"No convolution is predicted to gain; model unchanged: {escape(str(report.target))}")
+        console.print("--select all rewrites all that qualify, --only-faster measures.")
+    elif not report.rewritten:
         reason = "it has no Conv" if total == 0 else f"none of its {total} convolutions qualifies"
         console.print(f"Nothing to do: {reason}. {escape(str(report.target))} computes what the original computes.")
     else:
         console.print(f"{len(report.rewritten)} of {total} convolutions rewritten: {escape(str(report.target))}")
         console.print(f"Steering input: {report.steering}", highlight=False)
+    if report.speed is not None:
+        speed = report.speed
+        threads = f"{speed.threads} thread{'s' if speed.threads > 1 else ''}"
+        console.print(
+            f"Measured, {threads}, {speed.isa}, {escape(speed.input)}: {speed.stock_ms:.2f} ms before, "
+            f"{speed.haste_ms:.2f} ms {'at best' if speed.unchanged else 'after'} ({speed.speedup:.2f}{_TIMES}).",
+            highlight=False,
+        )
     if report.check is not None:
         check = report.check
         verdict = "[green]passed[/]" if check["passed"] else "[red]failed[/]"
@@ -180,6 +227,9 @@ def _table(layers: list[LayerReport]) -> Table:
     table.add_column("layer", overflow="fold")
     for title in ("C → M", "kernel", f"H{_TIMES}W", "MFLOPs", "L"):
         table.add_column(title, justify="right")
+    sources = {layer.speed.source for layer in layers if layer.speed is not None}
+    if sources:
+        table.add_column("ms, predicted" if sources == {"model"} else "ms, alone", justify="right")
     for title in ("layout", "fused", "left, because"):
         table.add_column(title)
     for layer in layers:
@@ -193,11 +243,17 @@ def _table(layers: list[LayerReport]) -> Table:
             f"{_known(layer.height)}{_TIMES}{_known(layer.width)}",
             "?" if flops is None else f"{flops / 1e6:.1f}",
             "" if layer.hyperplanes is None else str(layer.hyperplanes),
+            *([_milliseconds(layer)] if sources else []),
             f"{layer.input_layout} → {layer.output_layout}" if layer.status == "rewritten" else "",
             ", ".join(fused),
             escape(layer.reason or ""),
         )
     return table
+
+
+def _milliseconds(layer: LayerReport) -> str:
+    """As Conv, and as HasteConv."""
+    return "" if layer.speed is None else f"{layer.speed.stock_ms:.3g} → {layer.speed.haste_ms:.3g}"
 
 
 def _known(value: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -41,12 +42,12 @@ def is_compressed(model: onnx.ModelProto) -> bool:
 
 
 def compressed_with(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:
-    """The compressed form of a model in memory.
+    """The compressed form of a model in memory: every layer that qualifies, whether it gains or not.
 
     Raises:
         UnsupportedModelError: no layer of it can be rewritten.
     """
-    result, report = compress_ir(ir.from_proto(model), options)
+    result, report = compress_ir(ir.from_proto(model), replace(options, select="all"))
     if not report.rewritten:
         reasons = " ".join(layer.sentence for layer in report.layers) or "It has no Conv."
         raise UnsupportedModelError(f"nothing in the model can be compressed. {reasons}")

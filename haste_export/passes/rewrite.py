@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
@@ -14,40 +16,47 @@ from haste_export.report import LayerReport
 from haste_export.rules.select import ConvForm, conv_form
 
 
+def decide(model: ir.Model, options: Options) -> list[tuple[ir.Node, ConvForm | str]]:
+    """Every Conv, the main graph's first, with its form if it can and may be rewritten, else with the reason.
+
+    Raises OptionError if an include, an exclude or the plan names no Conv.
+    """
+    convs = list(nodes_of(model, "", "Conv"))
+    name_filter = NameFilter(options, [str(conv.name) for conv in convs])
+    options.plan.check_names(str(conv.name) for conv in convs)
+    constants = Constants(model)
+    return [
+        (conv, _refusal(conv, position, name_filter, options) or conv_form(conv, constants))
+        for position, conv in enumerate(convs)
+    ]
+
+
 class RewriteConvs(ir.passes.InPlacePass):
     """Conv -> HasteConv, with the hyperplanes; the input L is a placeholder until steering is attached.
 
-    `layers` holds a report for every Conv, in the order of the nodes, the main graph's first.
+    `layers` holds a report for every Conv, in the order of the nodes, the main graph's first. `stay` gives further
+    layers that stay, each with a reason; a layer that could not be rewritten anyway keeps its own.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, stay: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._options = options
+        self._stay = stay or {}
         self.layers: list[LayerReport] = []
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Raise OptionError if an include, an exclude or the plan names no Conv."""
-        convs = list(nodes_of(model, "", "Conv"))
-        name_filter = NameFilter(self._options, [str(conv.name) for conv in convs])
-        self._options.plan.check_names(str(conv.name) for conv in convs)
         constants, names = Constants(model), Names(model)
         modified = False
-        for position, conv in enumerate(convs):
-            form = self._refusal(conv, position, name_filter) or conv_form(conv, constants)
+        for conv, decision in decide(model, self._options):
+            stays = self._stay.get(str(conv.name)) if isinstance(decision, ConvForm) else None
+            form = stays or decision
             self.layers.append(_report(conv, form, constants))
             if isinstance(form, ConvForm):
                 self._replace(model, conv, form, names)
                 modified = True
         self.layers += _inside_functions(model)
         return ir.passes.PassResult(model, modified=modified)
-
-    def _refusal(self, conv: ir.Node, position: int, name_filter: NameFilter) -> str | None:
-        """Why the options do not want this layer, or None."""
-        name = str(conv.name)
-        if position < self._options.skip_first:
-            count = self._options.skip_first
-            return "it is the first convolution" if count == 1 else f"it is among the first {count} convolutions"
-        return name_filter.refusal(name) or self._options.plan.stay_conv.get(name)
 
     def _replace(self, model: ir.Model, conv: ir.Node, form: ConvForm, names: Names) -> None:
         options, graph, layer = self._options, conv.graph, str(conv.name)
@@ -91,6 +100,15 @@ class RewriteConvs(ir.passes.InPlacePass):
         elif new_out.shape.rank() == 4 and not isinstance(new_out.shape[1], int):
             new_out.shape = ir.Shape([new_out.shape[0], form.out_channels, *new_out.shape[2:]])
         ir.convenience.replace_nodes_and_values(graph, conv, [conv], [haste], [out], [new_out])
+
+
+def _refusal(conv: ir.Node, position: int, name_filter: NameFilter, options: Options) -> str | None:
+    """Why the options do not want this layer, or None."""
+    name = str(conv.name)
+    if position < options.skip_first:
+        count = options.skip_first
+        return "it is the first convolution" if count == 1 else f"it is among the first {count} convolutions"
+    return name_filter.refusal(name) or options.plan.stay_conv.get(name)
 
 
 def _report(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerReport:

@@ -55,7 +55,7 @@ def stock(tmp_path: Path) -> Path:
 @pytest.fixture
 def compressed(stock: Path) -> Path:
     """The same, compressed."""
-    return haste_export.compress(stock)
+    return haste_export.compress(stock, select="all")
 
 
 @pytest.fixture

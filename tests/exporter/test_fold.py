@@ -30,7 +30,7 @@ def test_batch_norm_folds(opset: int, bias: bool, has_library: bool) -> None:
     conv = CONV.replace("w)", "w, b)") if bias else CONV
     constants = {**WEIGHTS, **batch_norm_constants(16), **({"b": vector(16, 9)} if bias else {})}
     model = text_model(f"{conv}\n{NORM}", constants, opset=opset)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -40,7 +40,7 @@ def test_batch_norm_folds_into_a_conv_that_stays(has_library: bool) -> None:
         f"{CONV}\nn = BatchNormalization (c, gamma, beta, mean, var)\ny = Conv (n, w)",
         {**WEIGHTS, **batch_norm_constants(16)},
     )
-    small = compress(model)
+    small = compress(model, select="all")
     assert op_types(small) == ["Conv", "HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -50,7 +50,7 @@ def test_batch_norm_folds_into_a_depthwise_conv(has_library: bool) -> None:
         "c = Conv <group = 16> (x, w)\nn = BatchNormalization (c, gamma, beta, mean, var)\ny = Conv (n, v)",
         {"w": filters(16, 1, 3, 3), "v": filters(16, 16, 1, 1), **batch_norm_constants(16)},
     )
-    small = compress(model)
+    small = compress(model, select="all")
     assert op_types(small) == ["Conv", "HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -61,14 +61,14 @@ def test_weights_shared_by_two_batch_norms_fold_apart(has_library: bool) -> None
         "y = BatchNormalization (d, gamma, mean, beta, var)",
         {**WEIGHTS, **batch_norm_constants(16)},
     )
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv", "HasteConv"]
     assert_same_function(model, small, library=has_library)
 
 
 def stays(body: str, constants: dict[str, Array], op_type: str, **options: Any) -> None:
     model = text_model(body, constants, **options)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_type in op_types(small)
     assert_same_function(model, small, library=False)
 
@@ -95,7 +95,7 @@ def test_batch_norm_in_training_stays() -> None:
 def test_per_channel_arithmetic_folds(op_type: str, shape: tuple[int, ...], has_library: bool) -> None:
     constant = vector(int(np.prod(shape)), 5, low=0.5, high=2).reshape(shape)
     model = text_model(f"{CONV}\ny = {op_type} (c, k)", {**WEIGHTS, "k": constant})
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -103,7 +103,7 @@ def test_per_channel_arithmetic_folds(op_type: str, shape: tuple[int, ...], has_
 @pytest.mark.parametrize("op_type", ["Mul", "Add"])
 def test_the_constant_may_come_first(op_type: str, has_library: bool) -> None:
     model = text_model(f"{CONV}\ny = {op_type} (k, c)", {**WEIGHTS, "k": vector(16, 5).reshape(16, 1, 1)})
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -118,7 +118,7 @@ def test_batch_norm_as_old_exporters_write_it(has_library: bool) -> None:
         y = Relu (shifted)"""
     constants = {**WEIGHTS, **batch_norm_constants(16), "k": vector(16, 6), "d": vector(16, 7)}
     model = text_model(body, constants, opset=9)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -131,7 +131,7 @@ def test_a_scale_in_front_of_relu_and_conv_stays_put(has_library: bool) -> None:
         r = Relu (shifted)
         y = Conv <pads = [1,1,1,1]> (r, w)"""
     model = text_model(body, {**WEIGHTS, "k": vector(16, 6)}, opset=9)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert [name for name in op_types(small) if name != "Unsqueeze"] == ["Mul", "Add", "Relu", "HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -153,7 +153,7 @@ def test_other_arithmetic_stays(line: str, shape: tuple[int, ...]) -> None:
 
 def test_division_by_zero_stays() -> None:
     model = text_model(f"{CONV}\ny = Div (c, k)", {**WEIGHTS, "k": np.zeros((16, 1, 1), np.float32)})
-    assert "Div" in op_types(compress(model, skip_first=0))
+    assert "Div" in op_types(compress(model, skip_first=0, select="all"))
 
 
 def test_arithmetic_by_a_value_from_outside_stays() -> None:
@@ -163,12 +163,12 @@ def test_arithmetic_by_a_value_from_outside_stays() -> None:
 def test_arithmetic_by_an_overridable_initializer_stays() -> None:
     model = text_model(f"{CONV}\ny = Mul (c, k)", {**WEIGHTS, "k": vector(16).reshape(16, 1, 1)})
     model.graph.input.append(onnx.helper.make_tensor_value_info("k", onnx.TensorProto.FLOAT, [16, 1, 1]))
-    assert "Mul" in op_types(compress(model, skip_first=0))
+    assert "Mul" in op_types(compress(model, skip_first=0, select="all"))
 
 
 def test_folding_keeps_the_layer_name(has_library: bool) -> None:
     model = text_model(f"[layer1] {CONV}\n{NORM}", {**WEIGHTS, **batch_norm_constants(16)})
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert [node.name for node in small.graph.node] == ["layer1"]
     assert_same_function(model, small, library=has_library)
 
@@ -185,7 +185,7 @@ PADS = {
 def test_zeros_around_the_image_fold(form: str, own: str, has_library: bool) -> None:
     line, constants, opset = PADS[form]
     model = text_model(f"{line}\ny = Conv <{own}> (p, w)", {**WEIGHTS, **constants}, opset=opset)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 

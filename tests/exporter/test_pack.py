@@ -26,7 +26,7 @@ def test_shared_weights_are_packed_once(has_library: bool) -> None:
         "a = Conv <pads = [1,1,1,1]> (x, w)\n b = Relu (a)\n y = Conv <pads = [1,1,1,1]> (b, w)",
         {"w": filters(16, 16, 3, 3)},
     )
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     first, second = haste_convs(small)
     assert first.input[1] == second.input[1]
     assert initializer(small, first.input[1]).shape == (1, 16, 9, 16)
@@ -39,14 +39,14 @@ def test_weights_that_a_plain_conv_shares_stay_beside_the_packed_ones(has_librar
         "a = Conv <pads = [1,1,1,1]> (x, w)\n y = Conv <pads = [1,1,1,1], strides = [2,2]> (a, w)",
         {"w": filters(16, 16, 3, 3)},
     )
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert any(tensor.name == "w" for tensor in small.graph.initializer)
     assert_same_function(model, small, library=has_library)
 
 
 def test_oihw_weights_keep_their_form(has_library: bool) -> None:
     model = text_model("y = Conv <pads = [1,1,1,1]> (x, w)", {"w": filters(20, 16, 3, 3)})
-    small = compress(model, skip_first=0, weights="oihw")
+    small = compress(model, skip_first=0, select="all", weights="oihw")
     (node,) = haste_convs(small)
     assert attributes(node)["w_layout"] == "OIHW"
     assert initializer(small, node.input[1]).shape == (20, 16, 3, 3)

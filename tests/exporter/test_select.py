@@ -27,7 +27,7 @@ from tests.exporter.models import (
 
 def only_layer(model: onnx.ModelProto, **options: Any) -> str:
     """The sentence about the one layer of a model, which must stay as it is."""
-    small, report = compress_with_report(model, skip_first=0, **options)
+    small, report = compress_with_report(model, skip_first=0, select="all", **options)
     (layer,) = report.layers
     assert layer.status == "left"
     assert small == model
@@ -90,7 +90,7 @@ def test_weights_of_old_models_are_inputs_as_well(has_library: bool) -> None:
     model = text_model("y = Conv (x, w)", {"w": filters(16, 16, 3, 3)},
                        inputs="float[1,16,9,8] x, float[16,16,3,3] w", opset=8)  # fmt: skip
     model.ir_version = 3
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert [value.name for value in small.graph.input] == ["x", "haste_hyperplanes"]
     assert_same_function(model, small, library=has_library)
@@ -118,7 +118,7 @@ WEIGHT_FORMS: dict[str, tuple[str, dict[str, Array]]] = {
 def test_forms_of_constant_weights(form: str, has_library: bool) -> None:
     body, constants = WEIGHT_FORMS[form]
     model = text_model(body, constants)
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -127,7 +127,7 @@ def test_weights_in_a_constant_node(has_library: bool) -> None:
     model = text_model("y = Conv <pads = [1,1,1,1]> (x, w)")
     tensor = numpy_helper.from_array(filters(16, 16, 3, 3))
     model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], value=tensor))
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert op_types(small) == ["HasteConv"]
     assert_same_function(model, small, library=has_library)
 
@@ -142,7 +142,7 @@ def test_every_kernel_and_padding(
         f"y = Conv <pads = {list(pads)}> (x, w, b)", {"w": filters(m, c, *kernel), "b": vector(m)},
         inputs=f"float[2,{c},9,8] x",
     )  # fmt: skip
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     (node,) = haste_convs(small)
     values = attributes(node)
     assert tuple(values["kernel_shape"]) == kernel
@@ -155,7 +155,7 @@ def test_every_kernel_and_padding(
 @pytest.mark.parametrize("kernel", [(2, 3), (4, 4)])
 def test_auto_pad_becomes_explicit(mode: str, kernel: tuple[int, int], has_library: bool) -> None:
     model = text_model(f'y = Conv <auto_pad = "{mode}"> (x, w)', {"w": filters(16, 16, *kernel)})
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     assert len(haste_convs(small)) == 1
     assert_same_function(model, small, library=has_library)
 
@@ -183,7 +183,7 @@ THREE = "\n".join([
 )
 def test_choice_by_option(options: dict[str, Any], rewritten: set[str], reason: str | None, has_library: bool) -> None:
     model = text_model(THREE, {"w": filters(16, 16, 3, 3)})
-    small, report = compress_with_report(model, **{key: _tuple(value) for key, value in options.items()})
+    small, report = compress_with_report(model, select="all", **{key: _tuple(value) for key, value in options.items()})
     assert {layer.name for layer in report.rewritten} == rewritten == {node.name for node in haste_convs(small)}
     if reason is not None:
         assert report.layer("a").reason == reason
@@ -207,10 +207,10 @@ def test_names_that_the_model_does_not_have(options: dict[str, Any]) -> None:
 def test_unnamed_and_equally_named_layers_get_names_of_their_own(has_library: bool) -> None:
     body = THREE.replace("[a] ", "").replace("[b] ", "").replace("b1", "Conv_0")
     model = text_model(body, {"w": filters(16, 16, 3, 3)})
-    small, report = compress_with_report(model, skip_first=0)
+    small, report = compress_with_report(model, skip_first=0, select="all")
     assert [layer.name for layer in report.layers] == ["Conv_1", "Conv_2", "Conv_0"]
     model = text_model(THREE.replace("[a]", "[b]"), {"w": filters(16, 16, 3, 3)})
-    small, report = compress_with_report(model, skip_first=0)
+    small, report = compress_with_report(model, skip_first=0, select="all")
     assert len({layer.name for layer in report.layers}) == 3
     session(small, library=has_library)  # the original does not load: its nodes share a name
 
@@ -220,7 +220,7 @@ def test_layers_inside_local_functions_stay() -> None:
     model = text_model(
         "a = test.block (x, w)\n[outer] y = Conv (a, w)", {"w": filters(16, 16, 1, 1)}, functions=function
     )
-    small, report = compress_with_report(model, skip_first=0)
+    small, report = compress_with_report(model, skip_first=0, select="all")
     assert report.layer("inner").reason == "it is inside the local function 'block'"
     assert op_types(small) == ["block", "HasteConv"]
     assert_same_function(model, small, library=False)
@@ -234,7 +234,7 @@ def test_branches_are_rewritten_where_their_weights_are_known(has_library: bool)
             else_branch = else_body () => (float[n,16,h,k] e) { e = Conv <pads = [1,1,1,1]> (x, v) }>"""
     inputs = "float[1,16,9,8] x, bool flag"
     model = text_model(body, {"w": filters(16, 16, 3, 3), "v": filters(16, 16, 3, 3, seed=1)}, inputs=inputs)
-    small, report = compress_with_report(model, skip_first=0)
+    small, report = compress_with_report(model, skip_first=0, select="all")
     assert len(report.rewritten) == 3
     (branching,) = [node for node in small.graph.node if node.op_type == "If"]
     assert [node.op_type for node in branching.attribute[0].g.node] == ["HasteConv"]
@@ -257,7 +257,7 @@ def test_loop_bodies_are_rewritten_where_their_weights_are_known(has_library: bo
     inside = model.graph.node[0].attribute[0].g
     inside.node.insert(0, onnx.helper.make_node(
         "Constant", [], ["own"], value=numpy_helper.from_array(filters(16, 16, 3, 3, seed=1))))  # fmt: skip
-    small, report = compress_with_report(model, skip_first=0)
+    small, report = compress_with_report(model, skip_first=0, select="all")
     assert len(report.rewritten) == 2
     bodies = [node.attribute[0].g for node in small.graph.node if node.op_type == "Loop"]
     assert [node.op_type for node in bodies[0].node] == ["Identity", "HasteConv", "HasteConv"]

@@ -39,7 +39,7 @@ def buckets(small: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, float]
 
 
 def test_the_steering_input_need_not_be_fed(model: onnx.ModelProto) -> None:
-    small, report = compress_with_report(model, skip_first=0, hyperplanes=9)
+    small, report = compress_with_report(model, skip_first=0, select="all", hyperplanes=9)
     assert report.steering == "haste_hyperplanes"
     assert initializer(small, "haste_hyperplanes") == 9
     inference = session(small)
@@ -51,7 +51,7 @@ def test_the_steering_input_need_not_be_fed(model: onnx.ModelProto) -> None:
 def test_feeding_it_changes_the_compression(model: onnx.ModelProto, has_library: bool) -> None:
     if not has_library:
         pytest.skip("the op library is not built")
-    small = compress(model, skip_first=0, hyperplanes=2)
+    small = compress(model, skip_first=0, select="all", hyperplanes=2)
     feeds = random_feeds(model)
     coarse, fine = buckets(small, feeds), buckets(small, {**feeds, "haste_hyperplanes": np.array(32)})
     assert all(coarse[name] < fine[name] for name in ("a", "b"))
@@ -61,7 +61,7 @@ def test_feeding_it_changes_the_compression(model: onnx.ModelProto, has_library:
 
 def test_levels_give_every_layer_its_own(model: onnx.ModelProto, has_library: bool) -> None:
     plan = Plan(levels=({"a": LayerSetting(2), "b": LayerSetting(0)}, {"a": LayerSetting(32)}), default_level=1)
-    small, report = compress_with_report(model, skip_first=0, hyperplanes=3, plan=plan)
+    small, report = compress_with_report(model, skip_first=0, select="all", hyperplanes=3, plan=plan)
     assert (report.steering, report.levels) == ("haste_level", 3)
     assert [layer.hyperplanes for layer in report.layers] == [2, 0]
     assert list(initializer(small, "a/level_hyperplanes_table")) == [0, 2, 32]
@@ -78,7 +78,7 @@ def test_levels_give_every_layer_its_own(model: onnx.ModelProto, has_library: bo
 
 
 def test_tau_is_an_input_of_every_layer(model: onnx.ModelProto, has_library: bool) -> None:
-    small, report = compress_with_report(model, skip_first=0, tau=0.1)
+    small, report = compress_with_report(model, skip_first=0, select="all", tau=0.1)
     assert {node.input[6] for node in haste_convs(small)} == {"haste_tau"}
     assert initializer(small, "haste_tau") == np.float32(0.1)
     assert not any(name == "" for node in haste_convs(small) for name in node.input)
@@ -93,7 +93,7 @@ def test_tau_is_an_input_of_every_layer(model: onnx.ModelProto, has_library: boo
 
 def test_tau_follows_the_level(model: onnx.ModelProto, has_library: bool) -> None:
     plan = Plan(levels=({"a": LayerSetting(8, 0.5)},))
-    small, report = compress_with_report(model, skip_first=0, plan=plan)
+    small, report = compress_with_report(model, skip_first=0, select="all", plan=plan)
     assert list(initializer(small, "a/level_tau_table")) == [0, 0.5]
     assert [layer.tau for layer in report.layers] == [0.5, 0]
     assert_same_function(model, small, library=has_library)
@@ -102,11 +102,11 @@ def test_tau_follows_the_level(model: onnx.ModelProto, has_library: bool) -> Non
 def test_a_model_that_uses_the_name_is_refused() -> None:
     model = text_model("haste_hyperplanes = Relu (x)\ny = Conv (haste_hyperplanes, w)", {"w": filters(16, 16, 3, 3)})
     with pytest.raises(UnsupportedModelError, match="'haste_hyperplanes' already"):
-        compress(model, skip_first=0)
+        compress(model, skip_first=0, select="all")
 
 
 def test_instrumented_outputs_are_zero_where_the_body_ran(model: onnx.ModelProto) -> None:
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     before = small.SerializeToString()
     measured = instrument(small)
     assert small.SerializeToString() == before
@@ -117,24 +117,24 @@ def test_instrumented_outputs_are_zero_where_the_body_ran(model: onnx.ModelProto
 
 
 def test_instrumenting_twice_changes_nothing_more(model: onnx.ModelProto) -> None:
-    once = instrument(compress(model, skip_first=0))
+    once = instrument(compress(model, skip_first=0, select="all"))
     names = [value.name for value in once.graph.output]
     twice = instrument(once)
     assert [value.name for value in twice.graph.output] == names
 
 
 def test_hyperplanes_are_in_the_file(model: onnx.ModelProto) -> None:
-    small = compress(model, skip_first=0, max_hyperplanes=20, patch=2, seed=5)
+    small = compress(model, skip_first=0, select="all", max_hyperplanes=20, patch=2, seed=5)
     planes = [initializer(small, node.input[3]) for node in haste_convs(small)]
     assert [value.shape for value in planes] == [(20, 16), (20, 16)]
     assert (planes[0] != planes[1]).any()
-    assert small == compress(model, skip_first=0, max_hyperplanes=20, patch=2, seed=5)
-    other = compress(model, skip_first=0, max_hyperplanes=20, patch=2, seed=6)
+    assert small == compress(model, skip_first=0, select="all", max_hyperplanes=20, patch=2, seed=5)
+    other = compress(model, skip_first=0, select="all", max_hyperplanes=20, patch=2, seed=6)
     assert (initializer(other, haste_convs(other)[0].input[3]) != planes[0]).any()
 
 
 def test_provenance_is_in_the_metadata(model: onnx.ModelProto) -> None:
-    small = compress(model, skip_first=0, merge="mean", seed=3, hyperplanes=12, sparsity=0.25)
+    small = compress(model, skip_first=0, select="all", merge="mean", seed=3, hyperplanes=12, sparsity=0.25)
     props = {entry.key: entry.value for entry in small.metadata_props}
     assert props["haste.method"] == "mean"
     assert props["haste.seed"] == "3"
@@ -147,7 +147,7 @@ def test_provenance_is_in_the_metadata(model: onnx.ModelProto) -> None:
 
 
 def test_activations_have_their_shapes_in_the_file(model: onnx.ModelProto) -> None:
-    small = compress(model, skip_first=0)
+    small = compress(model, skip_first=0, select="all")
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in small.graph.value_info
     }

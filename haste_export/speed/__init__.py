@@ -1,0 +1,1 @@
+"""Which layers get faster: predicted by a cost model, or measured on this machine."""

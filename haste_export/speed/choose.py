@@ -1,0 +1,73 @@
+"""Chooses the convolutions that become HasteConv so that the predicted time of the whole model is least."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from haste_export.speed.network import Link, Network
+
+MARGIN = 1.03
+"""How much faster a layer must be, predicted or measured, to be worth an approximation."""
+
+
+def choose(network: Network) -> frozenset[int]:
+    """Indices of the layers to rewrite.
+
+    A HasteConv alone pays for conversions that a chain of them shares, so one layer at a time is not enough: the search
+    begins with every layer, with none and with those that gain by themselves, and moves by layers and by whole chains.
+    """
+    search = _Search(network)
+    eligible = frozenset(index for index, layer in enumerate(network.layers) if layer.eligible)
+    alone = frozenset(index for index in eligible if network.layers[index].haste * MARGIN < network.layers[index].stock)
+    found = [search.improve(set(start)) for start in (eligible, alone, frozenset[int]())]
+    return min(found, key=lambda chosen: (search.cost(chosen), len(chosen)))
+
+
+def gain(network: Network, chosen: frozenset[int], layer: int) -> float:
+    """How many times faster the layer is as HasteConv than as Conv, the conversions it adds or saves included.
+
+    The other layers are as in `chosen`. Infinite if it saves more conversions than it takes time itself.
+    """
+    saved = network.cost(chosen - {layer}) - network.cost(chosen | {layer})
+    stock = network.layers[layer].stock
+    return stock / (stock - saved) if saved < stock else float("inf")
+
+
+class _Search:
+    """Descent by flips of a layer and of chains of layers."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._links: dict[int, list[Link]] = defaultdict(list)
+        for link in network.links:
+            for layer in {end.layer for end in link.ends}:
+                self._links[layer].append(link)
+
+    def cost(self, chosen: frozenset[int] | set[int]) -> float:
+        """Cost of the network in which every HasteConv must be faster by the margin."""
+        haste = sum(self._network.layers[index].haste for index in chosen)
+        return self._network.cost(chosen) + (MARGIN - 1) * haste
+
+    def improve(self, chosen: set[int]) -> frozenset[int]:
+        """Flip what helps until nothing does."""
+        eligible = {index for index, layer in enumerate(self._network.layers) if layer.eligible}
+        while True:
+            moved = False
+            for index in sorted(eligible):
+                if self._flip_cost(chosen, index) < 0:
+                    chosen ^= {index}
+                    moved = True
+            before = self.cost(chosen)
+            for group in (*self._network.components(chosen), *self._network.components(eligible - chosen)):
+                if self.cost(chosen ^ group) < before:
+                    chosen = chosen ^ group
+                    before, moved = self.cost(chosen), True
+            if not moved:
+                return frozenset(chosen)
+
+    def _flip_cost(self, chosen: set[int], index: int) -> float:
+        """By how much the cost changes if the layer changes sides."""
+        layer, flipped = self._network.layers[index], chosen ^ {index}
+        own = layer.haste * MARGIN - layer.stock
+        links = sum(link.cost(flipped) - link.cost(chosen) for link in self._links[index])
+        return (-own if index in chosen else own) + links

@@ -1,0 +1,224 @@
+"""The selection with a clock: layers, chains of layers and the whole model are timed against stock on this machine.
+
+1. Every layer that qualifies is timed alone, as Conv and as HasteConv, on the input that it gets in the model.
+2. Whole models are timed: with the layers that gain alone, with those that the cost model predicts, and with all.
+3. From the best of them, chains of HasteConvs are taken away and others added, one at a time, while it helps.
+4. If the best is not faster than stock by the margin, every layer stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from haste_export.bench.inputs import Feeds
+from haste_export.compiler import check_supported, compress_ir, preparation
+from haste_export.options import Options
+from haste_export.passes.rewrite import decide
+from haste_export.plan import LayerSetting, Plan
+from haste_export.report import LayerSpeed, ModelSpeed
+from haste_export.rules.select import ConvForm
+from haste_export.speed.choose import MARGIN, choose
+from haste_export.speed.lone import LoneLayer, lone_layers
+from haste_export.speed.model import costs_of
+from haste_export.speed.network import Network, build_network
+from haste_export.speed.predict import target_isa
+from haste_export.speed.timing import RANDOM_INPUT, SessionTimer, Timer, Timing, speedup
+
+CHAIN_MARGIN = 1.01
+"""How much faster the whole model must get for a chain to be added or taken away."""
+_MOST_TRIALS = 12
+
+Names = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Outcome: layers that stay although they qualify, each with the reason, and all times."""
+
+    stay: Mapping[str, str]
+    layers: Mapping[str, LayerSpeed]
+    speed: ModelSpeed | None
+
+
+def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
+    """Choose by the clock; the model is not changed.
+
+    Raises:
+        MissingDependencyError: the op library is missing or does not run.
+        InputValueError: the model cannot be fed.
+        NotRunnableError: ONNX Runtime cannot run the model.
+        HasteError: as `compress_ir`.
+    """
+    check_supported(model)
+    original = _proto(model)
+    timer = timing.timer or SessionTimer(timing.threads)
+    prepared, network = _prepare(original, options)
+    names = [layer.name for layer in network.layers]
+    eligible = frozenset(layer.name for layer in network.layers if layer.eligible)
+    if not eligible:
+        return Measured({}, {}, None)
+    feeds = timing.feeds(original, dict(options.input_shapes))
+    alone = _time_alone(prepared, [name for name in names if name in eligible], feeds, options, timing, timer)
+    gaining = frozenset(name for name, speed in alone.items() if speed.stock_ms >= MARGIN * speed.haste_ms)
+    predicted = frozenset(names[index] for index in choose(network)) & frozenset(alone)
+    trial = _Trials(original, options, eligible, feeds, timing, timer)
+    best = trial.best([gaining, predicted, frozenset(alone)])
+    best = _refine(trial, best, network, alone, timing)
+    stock_ms, haste_ms, ratio = trial.against_stock(best)
+    unchanged = ratio < MARGIN
+    chosen = frozenset[str]() if unchanged else best
+    speed = ModelSpeed(
+        stock_ms,
+        haste_ms,
+        ratio,
+        unchanged,
+        timing.threads,
+        target_isa(options),
+        str(timing.input_file or RANDOM_INPUT),
+    )
+    return Measured({name: _reason(alone.get(name)) for name in sorted(eligible - chosen)}, alone, speed)
+
+
+def _proto(model: ir.Model) -> onnx.ModelProto:
+    """The model in memory, with its weights."""
+    copy = ir.from_proto(ir.to_proto(model))
+    for graph, own in zip(copy.graphs(), model.graphs(), strict=True):
+        for name, value in own.initializers.items():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                graph.initializers[name].const_value = ir.tensor(value.const_value.numpy(), name=name)
+    return ir.to_proto(copy)
+
+
+def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, Network]:
+    """The model as it is before the selection, and its network."""
+    model = ir.from_proto(_copied(original))
+    for _, step in preparation(options):
+        step(model)
+    decisions = decide(model, options)
+    # A Conv of a branch or loop cannot be timed, so it is not eligible.
+    main = set(model.graph)
+    decisions = [
+        (conv, form if conv in main or not isinstance(form, ConvForm) else "not in the main graph")
+        for conv, form in decisions
+    ]
+    costs, default = costs_of(target_isa(options)), LayerSetting(options.hyperplanes, options.tau)
+    network = build_network(
+        model, decisions, options, costs, lambda name: options.plan.setting(name, default).hyperplanes
+    )
+    return ir.to_proto(model), network
+
+
+def _time_alone(
+    prepared: onnx.ModelProto, names: Sequence[str], feeds: Feeds, options: Options, timing: Timing, timer: Timer
+) -> dict[str, LayerSpeed]:
+    speeds = {}
+    for place, layer in enumerate(lone_layers(prepared, names, feeds)):
+        timing.progress(layer.name, len(names) - place + _MOST_TRIALS)
+        stock, haste = timer([layer.model, _compressed_alone(layer, options)], layer.feeds, timing.layer_seconds)
+        speeds[layer.name] = LayerSpeed("measured", float(np.median(stock)), float(np.median(haste)))
+    return speeds
+
+
+def _compressed_alone(layer: LoneLayer, options: Options) -> onnx.ModelProto:
+    setting = options.plan.setting(layer.name, LayerSetting(options.hyperplanes, options.tau))
+    own = replace(
+        options, select="all", plan=Plan(), skip_first=0, include=(), exclude=(), input_shapes={}, layout="nchw",
+        hyperplanes=setting.hyperplanes, tau=setting.tau,
+    )  # fmt: skip
+    return ir.to_proto(compress_ir(ir.from_proto(_copied(layer.model)), own)[0])
+
+
+class _Trials:
+    """Compresses the model with chosen layers and times it as a whole."""
+
+    def __init__(
+        self,
+        original: onnx.ModelProto,
+        options: Options,
+        eligible: Names,
+        feeds: Feeds,
+        timing: Timing,
+        timer: Timer,
+    ) -> None:
+        self._original = original
+        self._options = options
+        self._eligible = eligible
+        self._feeds = feeds
+        self._timing = timing
+        self._timer = timer
+
+    def best(self, choices: Sequence[Names]) -> Names:
+        """The fastest of some choices; all are timed together."""
+        distinct = [choice for choice in dict.fromkeys(choices) if choice]
+        if len(distinct) < 2:
+            return distinct[0] if distinct else frozenset()
+        times = self._times([self._model(choice) for choice in distinct])
+        return distinct[int(np.argmin([np.median(own) for own in times]))]
+
+    def is_better(self, choice: Names, than: Names) -> bool:
+        """Whether the choice is faster by the margin of chains."""
+        if not choice:
+            return False
+        before, after = self._times([self._model(than), self._model(choice)])
+        return speedup(before, after) >= CHAIN_MARGIN
+
+    def against_stock(self, choice: Names) -> tuple[float, float, float]:
+        """Milliseconds of stock and of the choice, and the speed-up; of stock alone if the choice is empty."""
+        if not choice:
+            (stock,) = self._times([self._original])
+            return float(np.median(stock)), float(np.median(stock)), 1.0
+        stock, haste = self._times([self._original, self._model(choice)])
+        return float(np.median(stock)), float(np.median(haste)), speedup(stock, haste)
+
+    def _times(self, models: Sequence[onnx.ModelProto]) -> list[np.ndarray]:
+        self._timing.progress("the whole model", _MOST_TRIALS)
+        return self._timer(models, self._feeds, self._timing.model_seconds)
+
+    def _model(self, choice: Names) -> onnx.ModelProto:
+        if not choice:
+            return self._original
+        stay = {**self._options.plan.stay_conv, **dict.fromkeys(self._eligible - choice, "it does not gain")}
+        own = replace(self._options, select="all", plan=replace(self._options.plan, stay_conv=stay))
+        return ir.to_proto(compress_ir(ir.from_proto(_copied(self._original)), own)[0])
+
+
+def _refine(trial: _Trials, best: Names, network: Network, alone: Mapping[str, LayerSpeed], timing: Timing) -> Names:
+    """Take chains away and add others, those that promise most first, while the model as a whole gets faster."""
+    names = [layer.name for layer in network.layers]
+
+    def chains(members: Names) -> list[Names]:
+        found = network.components(index for index, name in enumerate(names) if name in members)
+        return [frozenset(names[index] for index in chain) for chain in found]
+
+    def saved(chain: Names) -> float:
+        return sum(alone[name].stock_ms - alone[name].haste_ms for name in chain)
+
+    drops = sorted(((saved(chain), chain) for chain in chains(best)), key=lambda pair: pair[0])
+    adds = sorted(((-saved(chain), chain) for chain in chains(frozenset(alone) - best)), key=lambda pair: pair[0])
+    moves = sorted([*drops, *adds], key=lambda pair: pair[0])[:_MOST_TRIALS]
+    for place, (_, chain) in enumerate(moves):
+        timing.progress("chains of layers", len(moves) - place)
+        if trial.is_better(best ^ chain, best):
+            best ^= chain
+    return best
+
+
+def _reason(speed: LayerSpeed | None) -> str:
+    if speed is None:
+        return "it was not timed"
+    times = f"{speed.haste_ms:.2f} ms as HasteConv, {speed.stock_ms:.2f} ms as Conv"
+    if speed.stock_ms >= MARGIN * speed.haste_ms:
+        return f"it gains alone ({times}), and the model as a whole does not gain by it"
+    return f"it does not gain: {times}"
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy, because onnx_ir's tensors are views of the proto."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy

@@ -1,0 +1,186 @@
+"""Predicts the time of one convolution, as Conv and as HasteConv (docs/cost-model.md).
+
+time = Σ over stages of (units of work · nanoseconds per unit). Units follow from the layer's sizes and from what
+hashing leaves to compute; nanoseconds per unit are constants of an instruction set, fitted by tools/speed/calibrate.py.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from haste_export.contract import BLOCK
+from haste_export.flops import LayerShape
+from haste_export.speed.typical import Counts, typical_counts
+
+COSTS_FILE = Path(__file__).with_name("costs.json")
+DEFAULT_ISA = "avx512"
+_SUBTILE = 3
+_WINOGRAD_OPERATIONS = 66  # vector operations per bucket: 45 multiply-adds and 21 additions
+
+
+@dataclass(frozen=True)
+class StockStages:
+    """Conv in ONNX Runtime: units of work, or nanoseconds per unit.
+
+    Attributes:
+        call: one run of the operator.
+        blocked: multiply-adds of the blocked kernel, which takes multiples of 16 output channels.
+        gemm: multiply-adds of the matrix product that serves other layers.
+        column: elements of the matrix that is made of the input for it; none for 1x1 kernels.
+        output: elements written.
+        weight: elements of the filters.
+    """
+
+    call: float
+    blocked: float
+    gemm: float
+    column: float
+    output: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class HasteStages:
+    """HasteConv between blocked tensors: units of work, or nanoseconds per unit.
+
+    Attributes:
+        call: one run of the operator.
+        gather: elements of the windows of all patches, padded to whole vectors.
+        hash: additions of the projections, and the means and comparisons of every hyperplane.
+        group: channels of all patches.
+        merge: elements of the windows of merged members.
+        winograd: operations of 3x3 kernels at patch 3 (66 per bucket and output channel).
+        direct: multiply-adds of all other kernels.
+        bucket: buckets times output channels.
+        member: filter elements of merged members.
+        output: elements computed, those past the edge of the output included.
+        weight: elements of the filters.
+    """
+
+    call: float
+    gather: float
+    hash: float
+    group: float
+    merge: float
+    winograd: float
+    direct: float
+    bucket: float
+    member: float
+    output: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Constants of one instruction set, nanoseconds per unit.
+
+    Attributes:
+        stock_blocks: whether ONNX Runtime has kernels on its own blocked layout for this instruction set.
+        stock: Conv.
+        haste: HasteConv.
+        reorder: element of a tensor that ONNX Runtime's own blocked layout converts from or to NCHW.
+        convert: element that a HasteConv reads from or writes to NCHW, or that a HasteReorder converts.
+    """
+
+    stock_blocks: bool
+    stock: StockStages
+    haste: HasteStages
+    reorder: float
+    convert: float
+
+
+@cache
+def costs_of(isa: str) -> Costs:
+    """Constants for "avx512", "avx2", "generic" or "neon". Raises KeyError for another name."""
+    entry = json.loads(COSTS_FILE.read_text(encoding="utf-8"))[isa]
+    return Costs(
+        entry["stock_blocks"],
+        StockStages(**entry["stock"]),
+        HasteStages(**entry["haste"]),
+        entry["reorder"],
+        entry["convert"],
+    )
+
+
+def total(work: StockStages | HasteStages, costs: StockStages | HasteStages) -> float:
+    """Nanoseconds of some work."""
+    return sum(float(getattr(work, field.name)) * float(getattr(costs, field.name)) for field in fields(work))
+
+
+def is_blocked_by_stock(shape: LayerShape) -> bool:
+    """Whether ONNX Runtime's blocked kernels take the layer; others are a matrix product on NCHW."""
+    return shape.out_channels % BLOCK == 0 and (shape.in_channels % BLOCK == 0 or shape.in_channels < BLOCK)
+
+
+def stock_work(shape: LayerShape, stock_blocks: bool = True) -> StockStages:
+    """Units of work of a Conv, for one image."""
+    pixels = shape.out_h * shape.out_w
+    blocked = stock_blocks and is_blocked_by_stock(shape)
+    products = float(pixels * shape.taps * shape.in_channels * shape.out_channels)
+    return StockStages(
+        call=1,
+        blocked=products if blocked else 0,
+        gemm=0 if blocked else products,
+        column=0 if blocked or shape.taps == 1 else pixels * shape.taps * shape.in_channels,
+        output=pixels * shape.out_channels,
+        weight=shape.taps * shape.in_channels * shape.out_channels,
+    )
+
+
+def haste_work(shape: LayerShape, counts: Counts, hyperplanes: int, sparsity: float) -> HasteStages:
+    """Units of work of a HasteConv between blocked tensors, for one image; L of 0 or less is dense.
+
+    `counts` says what hashing leaves; of a single image, so that weights are read once per tile of patches.
+    """
+    n, taps = shape.patches, shape.taps
+    inputs, outputs = _padded(shape.in_channels), _padded(shape.out_channels)
+    slot = _padded(shape.window)
+    buckets, members = n * shape.in_channels * counts.buckets, n * shape.in_channels * counts.members
+    winograd = shape.patch == _SUBTILE and shape.kernel_h == shape.kernel_w == 3
+    pixels = (_SUBTILE * -(-shape.patch // _SUBTILE)) ** 2
+    planes = max(hyperplanes, 0)
+    return HasteStages(
+        call=1,
+        gather=n * inputs * slot,
+        hash=n * inputs * planes * (shape.window * (1 - sparsity) + 2),
+        group=n * shape.in_channels,
+        merge=members * slot,
+        winograd=buckets * outputs * _WINOGRAD_OPERATIONS if winograd else 0,
+        direct=0 if winograd else buckets * outputs * pixels * taps,
+        bucket=buckets * outputs,
+        member=members * outputs * taps,
+        output=n * outputs * pixels,
+        weight=taps * shape.in_channels * outputs,
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Milliseconds for one image, without the conversions at the ends of a chain."""
+
+    stock_ms: float
+    haste_ms: float
+
+    @property
+    def speedup(self) -> float:
+        """Stock time / time as HasteConv."""
+        return self.stock_ms / self.haste_ms
+
+
+def predict(
+    shape: LayerShape, hyperplanes: int, sparsity: float = 0.5, isa: str = DEFAULT_ISA, counts: Counts | None = None
+) -> Prediction:
+    """Times of a layer in the middle of a chain of its own kind; `counts` are the typical ones if not given."""
+    costs = costs_of(isa)
+    left = counts if counts is not None else typical_counts(hyperplanes, shape.taps)
+    haste = total(haste_work(shape, left, hyperplanes, sparsity), costs.haste)
+    stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
+    return Prediction(stock / 1e6, haste / 1e6)
+
+
+def _padded(count: int) -> int:
+    """Rounded up to whole blocks of 16."""
+    return -(-count // BLOCK) * BLOCK
