@@ -79,16 +79,13 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated) : shape_(sh
   while (slots < channels * 8) slots *= 2;
   table_.assign(slots, 0);
   for (auto& list : group_) list.resize(channels + kBlock);
-  scratch_ = {table_.data(),
-              static_cast<uint32_t>(slots - 1),
-              0,
-              group_[0].data(),
-              group_[1].data(),
-              group_[2].data(),
-              group_[3].data(),
-              group_[4].data(),
-              group_[5].data(),
-              group_[6].data()};
+  kept_codes_.resize(channels + kBlock);
+  scratch_.table = table_.data();
+  scratch_.table_mask = static_cast<uint32_t>(slots - 1);
+  scratch_.code = kept_codes_.data();
+  int32_t** const lists[] = {&scratch_.bucket, &scratch_.rank,  &scratch_.channel, &scratch_.count,
+                             &scratch_.place,  &scratch_.order, &scratch_.member};
+  for (size_t i = 0; i < 7; i++) *lists[i] = group_[i].data();
 }
 
 void Layer::hash(int hyperplanes) {

@@ -57,6 +57,7 @@ class Layer {
   PatchWork work_[kTile] = {};
   std::vector<uint64_t> table_;
   std::vector<int32_t> group_[7];
+  std::vector<uint32_t> kept_codes_;
   GroupScratch scratch_{};
 };
 

@@ -76,6 +76,7 @@ struct GroupScratch {
   int32_t* bucket;   // [C] bucket of each kept channel
   int32_t* rank;     // [C] its place in that bucket
   int32_t* channel;  // [C] kept channels
+  uint32_t* code;    // [C] their codes
   int32_t* count;    // [C + 1] members per bucket
   int32_t* place;    // [C + 1] where the members of a bucket begin
   int32_t* order;    // [C + 1] buckets by size

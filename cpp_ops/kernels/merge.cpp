@@ -38,15 +38,22 @@ void keep_nonzero(const MergeArgs& args, Kept& kept) {
     const uint32_t nonzero = args.nonzero[block];
     const int last = min_int(kBlock, g.channels - block * kBlock);
 #if defined(__AVX512F__)
+    // Through a register: compressing straight into memory takes microcode on some processors. The lists have room
+    // behind.
     (void)last;
-    _mm512_mask_compressstoreu_epi32(
-        channel + n, static_cast<__mmask16>(nonzero),
-        _mm512_add_epi32(_mm512_set1_epi32(block * kBlock),
-                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
+    const __mmask16 mask = static_cast<__mmask16>(nonzero);
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i channels = _mm512_add_epi32(_mm512_set1_epi32(block * kBlock), lanes);
+    _mm512_storeu_si512(channel + n, _mm512_maskz_compress_epi32(mask, channels));
+    if (args.codes)
+      _mm512_storeu_si512(
+          args.scratch->code + n,
+          _mm512_maskz_compress_epi32(mask, _mm512_maskz_loadu_epi32(mask, args.codes + block * kBlock)));
     n += __builtin_popcount(nonzero);
 #else
     for (int i = 0; i < last; i++) {
       channel[n] = block * kBlock + i;
+      if (args.codes) args.scratch->code[n] = args.codes[block * kBlock + i];
       n += static_cast<int>(nonzero >> i & 1);
     }
 #endif
@@ -78,8 +85,7 @@ void assign_buckets(const MergeArgs& args, Kept& kept) {
   }
   const uint64_t epoch = static_cast<uint64_t>(s.epoch) << 16;
   const uint32_t mask = s.table_mask;
-  const uint32_t* codes = args.codes;
-  const int32_t* channel = s.channel;
+  const uint32_t* codes = s.code;
   uint64_t* table = s.table;
   int32_t *bucket_of = s.bucket, *rank = s.rank, *count = s.count;
   const int channels = kept.channels;
@@ -87,7 +93,7 @@ void assign_buckets(const MergeArgs& args, Kept& kept) {
   uint32_t buckets = 0;
   uint64_t sizes = 0;
   for (int i = 0; i < channels; i++) {
-    const uint32_t code = codes[channel[i]];
+    const uint32_t code = codes[i];
     uint32_t slot = home_slot(code, mask);
     uint64_t word = table[slot];
     // New or known is a coin toss: masks decide, and the compiler is kept from making them branches again. The one
@@ -346,7 +352,10 @@ void merge(const MergeArgs& args) {
     group_and_merge(args, kept, zeros);
   } else {
     // The filters of zero channels are part of a bucket's sum, so nobody may be dropped.
-    for (int c = 0; c < g.channels; c++) s.channel[c] = c;
+    for (int c = 0; c < g.channels; c++) {
+      s.channel[c] = c;
+      s.code[c] = args.codes[c];
+    }
     kept.channels = g.channels;
     group_and_merge(args, kept, 0);
   }

@@ -163,6 +163,7 @@ class Run {
     while (slots < channels * 8 && slots < 4096) slots *= 2;
     while (slots < channels * 2) slots *= 2;
     b.group.table = cutter.take<uint64_t>(slots);
+    b.group.code = cutter.take<uint32_t>(channels + kBlock);
     b.group.table_mask = static_cast<uint32_t>(slots - 1);
     for (int32_t** list : {&b.group.bucket, &b.group.rank, &b.group.channel, &b.group.count, &b.group.place,
                            &b.group.order, &b.group.member})
