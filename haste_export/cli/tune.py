@@ -24,13 +24,14 @@ from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, loa
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
 from haste_export.evaluate.sweep import Point, sweep_compressed
+from haste_export.membus.geometry import Core, core
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import OPTIONS, PlanFile
 from haste_export.tune import allocate
 from haste_export.tune.data_free import local_effects, synthetic_dataset
 from haste_export.tune.levels import Level, choose_levels, make_plan
-from haste_export.tune.objective import Objective
+from haste_export.tune.objective import CostName, Objective
 from haste_export.tune.study import Search
 
 HELP = """Choose the compression of every layer of MODEL, and write it to a plan file.
@@ -58,7 +59,10 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 @click.option("--data", metavar="DATA", help="What to tune on, as for `haste eval`.")
 @click.option("--data-free", is_flag=True, help="Tune on nothing but the model.")
 @click.option("--max-drop", type=float, default=0.01, show_default=True, help="Loss allowed; 0.01 is a point.")
-@click.option("--objective", type=click.Choice(["flops", "time"]), default="flops", show_default=True, help="To save.")
+@click.option(
+    "--objective", type=click.Choice(["flops", "time", "memory"]), default="flops", show_default=True, help="To save."
+)
+@click.option("--core", "core_name", default="cortex-a72", show_default=True, help="Whose caches: objective memory.")
 @click.option("--reductions", callback=decimals, default="0.2,0.3,0.4", show_default=True, help="Data-free: to save.")
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="In all, earlier ones too.")
 @click.option("--levels", type=click.IntRange(1), default=3, show_default=True, help="Levels to choose.")
@@ -85,7 +89,8 @@ def command(
     data: str | None,
     data_free: bool,
     max_drop: float,
-    objective: str,
+    objective: Any,
+    core_name: str,
     reductions: tuple[float, ...],
     trials: int,
     levels: int,
@@ -122,7 +127,18 @@ def command(
         journal = storage or model.with_name(f"{model.name}.tune.journal")
         space = (hyperplanes, taus)
         plan_file = _tune(
-            proto, options, dataset, objective, trials, levels, max_drop, space, journal, threads, document
+            proto,
+            options,
+            dataset,
+            objective,
+            core(core_name),
+            trials,
+            levels,
+            max_drop,
+            space,
+            journal,
+            threads,
+            document,
         )
     target = output or model.with_suffix(".plan.toml")
     plan_file.write(target)
@@ -145,7 +161,8 @@ def _tune(
     proto: onnx.ModelProto,
     options: Options,
     dataset: Dataset,
-    cost: str,
+    cost: CostName,
+    on: Core,
     trials: int,
     count: int,
     max_drop: float,
@@ -157,12 +174,12 @@ def _tune(
     hyperplanes, taus = space
     compressed = compressed_with(proto, options)
     judge = Judge(proto, dataset, threads)
-    measured = Objective(judge, compressed, "time" if cost == "time" else "flops")
-    identity = _identity(proto, dataset, options, cost)
+    measured = Objective(judge, compressed, cost, on)
+    identity = _identity(proto, dataset, options, f"{cost} {on.name}" if cost == "memory" else cost)
     search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
     if not search.done:
         settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
-        few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed, "flops")
+        few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed)
         with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
             effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
         search.suggest_first(allocate.hull(effects, max(trials // 3, 4)))

@@ -12,9 +12,11 @@ from haste_export.evaluate.engine import Judge, Outcome
 from haste_export.evaluate.layers import SteeredModel
 from haste_export.evaluate.stats import Layer, model_layers, total_cost
 from haste_export.flops import LayerCost, model_cost, plain_layer
+from haste_export.membus.geometry import Core
 from haste_export.plan import LayerSetting
+from haste_export.tune.memory import relative_bytes
 
-CostName = Literal["flops", "time"]
+CostName = Literal["flops", "time", "memory"]
 Settings = Mapping[str, LayerSetting]
 
 
@@ -23,7 +25,7 @@ class Result:
     """What one choice of settings costs and loses.
 
     Attributes:
-        cost: relative to stock: convolutions' FLOPs, or milliseconds.
+        cost: relative to stock: convolutions' FLOPs, milliseconds, or bytes by the analytic model.
         disagreement: share of samples on which the two models differ; the score's drop can not exceed it.
         drop: stock's score minus ours (without labels: the disagreement).
         drop_error: its standard error.
@@ -47,11 +49,13 @@ class Result:
 class Objective:
     """Measures settings of one compressed model on one data set."""
 
-    def __init__(self, judge: Judge, compressed: onnx.ModelProto, cost: CostName) -> None:
-        """Open the model; `compressed` must have been made with a τ when τ is to be tuned."""
+    def __init__(
+        self, judge: Judge, compressed: onnx.ModelProto, cost: CostName = "flops", core: Core | None = None
+    ) -> None:
+        """Open the model; `compressed` must have been made with a τ when τ is to be tuned. Memory needs a core."""
         self._steered = SteeredModel(judge, compressed)
         self._all = model_layers(compressed, next(judge.dataset.batches()).feeds)
-        self._cost = cost
+        self._cost, self._core = cost, core
         steered = set(self._steered.layers)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in self._all if layer.name in steered}
         self.regular = model_cost(plain_layer(layer.shape) for layer in self._all).regular
@@ -61,9 +65,22 @@ class Objective:
         outcome = self._steered.judge(settings)
         quality = outcome.quality
         reduction = self.whole_cost(settings, outcome).reduction
-        relative_time = outcome.milliseconds / outcome.stock_milliseconds
-        cost = relative_time if self._cost == "time" else 1 - reduction
-        return Result(cost, 1 - quality.agreement, quality.drop, quality.drop_error, quality.error, reduction)
+        return Result(
+            self._relative_cost(outcome, reduction),
+            1 - quality.agreement,
+            quality.drop,
+            quality.drop_error,
+            quality.error,
+            reduction,
+        )
+
+    def _relative_cost(self, outcome: Outcome, reduction: float) -> float:
+        if self._cost == "time":
+            return outcome.milliseconds / outcome.stock_milliseconds
+        if self._cost == "memory":
+            assert self._core is not None
+            return relative_bytes(self._all, outcome.stats, self._core)
+        return 1 - reduction
 
     def whole_cost(self, settings: Settings, outcome: Outcome) -> LayerCost:
         """FLOPs of all convolutions."""
