@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,9 @@ import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
-from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MAX_HYPERPLANES
 from haste_export.errors import CheckFailedError, OptionError
@@ -134,11 +137,17 @@ def command(
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
     options["select"] = _selection(options["select"], only_faster, npy)
-    with progress_bar("measuring") as advance:
+    with _measuring(options["select"]) as progress:
+        timing = Timing(threads, npy, progress=progress)
         target, report = compress_with_report(
-            model, output, external_data=external_data, input_shapes=input_shapes, plan=stored.plan,
-            timing=Timing(threads, npy, progress=lambda what, left: advance(1)), **options,
-        )  # fmt: skip
+            model,
+            output,
+            external_data=external_data,
+            timing=timing,
+            input_shapes=input_shapes,
+            plan=stored.plan,
+            **options,
+        )
     if check_runs or check_input is not None:
         _check(report, model, target, check_runs, check_input, input_shapes)
     write_json(report.to_json(), json_file)
@@ -149,6 +158,20 @@ def command(
             f"dense mode differs from the original by {report.check['dense_error']:.2e}, "
             f"more than {report.check['tolerance']:.0e}"
         )
+
+
+@contextmanager
+def _measuring(select: str) -> Iterator[Callable[[str, int], None]]:
+    """A bar that is called with what is measured next, and with how many measurements are left."""
+    hidden = select != "measured" or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as bar:
+        task, done = bar.add_task("measuring", total=None), itertools.count()
+
+        def show(what: str, left: int) -> None:
+            number = next(done)
+            bar.update(task, description=escape(what), completed=number, total=number + left)
+
+        yield show
 
 
 def _selection(select: str, only_faster: bool, npy: Path | None) -> str:

@@ -10,16 +10,17 @@ MARGIN = 1.03
 """How much faster a layer must be, predicted or measured, to be worth an approximation."""
 
 
-def choose(network: Network) -> frozenset[int]:
-    """Indices of the layers to rewrite.
+def choose(network: Network, wanted: frozenset[int] = frozenset()) -> frozenset[int]:
+    """Indices of the layers to rewrite; those in `wanted` are rewritten whatever they cost.
 
     A HasteConv alone pays for conversions that a chain of them shares, so one layer at a time is not enough: the search
     begins with every layer, with none and with those that gain by themselves, and moves by layers and by whole chains.
     """
-    search = _Search(network)
     eligible = frozenset(index for index, layer in enumerate(network.layers) if layer.eligible)
+    wanted &= eligible
+    search = _Search(network, eligible - wanted)
     alone = frozenset(index for index in eligible if network.layers[index].haste * MARGIN < network.layers[index].stock)
-    found = [search.improve(set(start)) for start in (eligible, alone, frozenset[int]())]
+    found = [search.improve(set(start)) for start in (eligible, alone | wanted, wanted)]
     return min(found, key=lambda chosen: (search.cost(chosen), len(chosen)))
 
 
@@ -36,8 +37,9 @@ def gain(network: Network, chosen: frozenset[int], layer: int) -> float:
 class _Search:
     """Descent by flips of a layer and of chains of layers."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, free: frozenset[int]) -> None:
         self._network = network
+        self._free = free
         self._links: dict[int, list[Link]] = defaultdict(list)
         for link in network.links:
             for layer in {end.layer for end in link.ends}:
@@ -50,15 +52,15 @@ class _Search:
 
     def improve(self, chosen: set[int]) -> frozenset[int]:
         """Flip what helps until nothing does."""
-        eligible = {index for index, layer in enumerate(self._network.layers) if layer.eligible}
         while True:
             moved = False
-            for index in sorted(eligible):
+            for index in sorted(self._free):
                 if self._flip_cost(chosen, index) < 0:
                     chosen ^= {index}
                     moved = True
             before = self.cost(chosen)
-            for group in (*self._network.components(chosen), *self._network.components(eligible - chosen)):
+            chains, gaps = self._network.components(chosen & self._free), self._network.components(self._free - chosen)
+            for group in (*chains, *gaps):
                 if self.cost(chosen ^ group) < before:
                     chosen = chosen ^ group
                     before, moved = self.cost(chosen), True

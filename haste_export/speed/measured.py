@@ -57,18 +57,18 @@ def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
     check_supported(model)
     original = _proto(model)
     timer = timing.timer or SessionTimer(timing.threads)
-    prepared, network = _prepare(original, options)
+    prepared, network, inner = _prepare(original, options)
     names = [layer.name for layer in network.layers]
     eligible = frozenset(layer.name for layer in network.layers if layer.eligible)
-    if not eligible:
+    if not eligible | inner:
         return Measured({}, {}, None)
     feeds = timing.feeds(original, dict(options.input_shapes))
     alone = _time_alone(prepared, [name for name in names if name in eligible], feeds, options, timing, timer)
     gaining = frozenset(name for name, speed in alone.items() if speed.stock_ms >= MARGIN * speed.haste_ms)
     predicted = frozenset(names[index] for index in choose(network)) & frozenset(alone)
-    trial = _Trials(original, options, eligible, feeds, timing, timer)
+    trial = _Trials(original, options, eligible | inner, feeds, timing, timer)
     best = trial.best([gaining, predicted, frozenset(alone)])
-    best = _refine(trial, best, network, alone, timing)
+    best = _refine(trial, best, network, alone)
     stock_ms, haste_ms, ratio = trial.against_stock(best)
     unchanged = ratio < MARGIN
     chosen = frozenset[str]() if unchanged else best
@@ -81,7 +81,8 @@ def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
         target_isa(options),
         str(timing.input_file or RANDOM_INPUT),
     )
-    return Measured({name: _reason(alone.get(name)) for name in sorted(eligible - chosen)}, alone, speed)
+    stay = {name: _reason(alone.get(name)) for name in sorted((eligible | inner) - chosen)}
+    return Measured(stay, alone, speed)
 
 
 def _proto(model: ir.Model) -> onnx.ModelProto:
@@ -94,23 +95,22 @@ def _proto(model: ir.Model) -> onnx.ModelProto:
     return ir.to_proto(copy)
 
 
-def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, Network]:
-    """The model as it is before the selection, and its network."""
+def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, Network, Names]:
+    """The model as it is before the selection, its network, and layers of branches and loops, which cannot be timed."""
     model = ir.from_proto(_copied(original))
     for _, step in preparation(options):
         step(model)
-    decisions = decide(model, options)
-    # A Conv of a branch or loop cannot be timed, so it is not eligible.
-    main = set(model.graph)
-    decisions = [
-        (conv, form if conv in main or not isinstance(form, ConvForm) else "not in the main graph")
-        for conv, form in decisions
-    ]
+    main, decisions, inner = set(model.graph), [], set()
+    for conv, form in decide(model, options):
+        if isinstance(form, ConvForm) and conv not in main:
+            inner.add(str(conv.name))
+            form = "it is inside a branch or loop"
+        decisions.append((conv, form))
     costs, default = costs_of(target_isa(options)), LayerSetting(options.hyperplanes, options.tau)
     network = build_network(
         model, decisions, options, costs, lambda name: options.plan.setting(name, default).hyperplanes
     )
-    return ir.to_proto(model), network
+    return ir.to_proto(model), network, frozenset(inner)
 
 
 def _time_alone(
@@ -118,7 +118,7 @@ def _time_alone(
 ) -> dict[str, LayerSpeed]:
     speeds = {}
     for place, layer in enumerate(lone_layers(prepared, names, feeds)):
-        timing.progress(layer.name, len(names) - place + _MOST_TRIALS)
+        timing.progress(layer.name, len(names) - place + _MOST_TRIALS + 2)
         stock, haste = timer([layer.model, _compressed_alone(layer, options)], layer.feeds, timing.layer_seconds)
         speeds[layer.name] = LayerSpeed("measured", float(np.median(stock)), float(np.median(haste)))
     return speeds
@@ -151,6 +151,7 @@ class _Trials:
         self._feeds = feeds
         self._timing = timing
         self._timer = timer
+        self._left = _MOST_TRIALS + 3
 
     def best(self, choices: Sequence[Names]) -> Names:
         """The fastest of some choices; all are timed together."""
@@ -176,7 +177,8 @@ class _Trials:
         return float(np.median(stock)), float(np.median(haste)), speedup(stock, haste)
 
     def _times(self, models: Sequence[onnx.ModelProto]) -> list[np.ndarray]:
-        self._timing.progress("the whole model", _MOST_TRIALS)
+        self._left -= 1
+        self._timing.progress("the whole model", max(self._left, 1))
         return self._timer(models, self._feeds, self._timing.model_seconds)
 
     def _model(self, choice: Names) -> onnx.ModelProto:
@@ -187,7 +189,7 @@ class _Trials:
         return ir.to_proto(compress_ir(ir.from_proto(_copied(self._original)), own)[0])
 
 
-def _refine(trial: _Trials, best: Names, network: Network, alone: Mapping[str, LayerSpeed], timing: Timing) -> Names:
+def _refine(trial: _Trials, best: Names, network: Network, alone: Mapping[str, LayerSpeed]) -> Names:
     """Take chains away and add others, those that promise most first, while the model as a whole gets faster."""
     names = [layer.name for layer in network.layers]
 
@@ -201,8 +203,7 @@ def _refine(trial: _Trials, best: Names, network: Network, alone: Mapping[str, L
     drops = sorted(((saved(chain), chain) for chain in chains(best)), key=lambda pair: pair[0])
     adds = sorted(((-saved(chain), chain) for chain in chains(frozenset(alone) - best)), key=lambda pair: pair[0])
     moves = sorted([*drops, *adds], key=lambda pair: pair[0])[:_MOST_TRIALS]
-    for place, (_, chain) in enumerate(moves):
-        timing.progress("chains of layers", len(moves) - place)
+    for _, chain in moves:
         if trial.is_better(best ^ chain, best):
             best ^= chain
     return best
@@ -210,7 +211,7 @@ def _refine(trial: _Trials, best: Names, network: Network, alone: Mapping[str, L
 
 def _reason(speed: LayerSpeed | None) -> str:
     if speed is None:
-        return "it was not timed"
+        return "it is inside a branch or loop, where it cannot be timed alone"
     times = f"{speed.haste_ms:.2f} ms as HasteConv, {speed.stock_ms:.2f} ms as Conv"
     if speed.stock_ms >= MARGIN * speed.haste_ms:
         return f"it gains alone ({times}), and the model as a whole does not gain by it"

@@ -40,12 +40,13 @@ class PredictGains(ir.passes.InPlacePass):
             lambda name: options.plan.setting(name, default).hyperplanes,
         )
         planned = set().union(*options.plan.levels)
-        chosen = choose(network)
+        wanted = frozenset(index for index, layer in enumerate(network.layers) if layer.name in planned)
+        chosen = choose(network, wanted)
         for index, layer in enumerate(network.layers):
             if not layer.eligible:
                 continue
             self.layers[layer.name] = LayerSpeed("model", layer.stock / 1e6, layer.haste / 1e6)
-            if index not in chosen and layer.name not in planned:
+            if index not in chosen:
                 self.stay[layer.name] = (
                     f"HasteConv is predicted to run at {gain(network, chosen, index):.2f} times the speed of the Conv"
                 )

@@ -75,7 +75,7 @@ def measure(layer: Layer, x: Array, seconds: float, min_turns: int = 5) -> Resul
         LibraryNotFoundError: there is none.
     """
     stock_model = build(layer)
-    our_model = haste_export.compress(stock_model, skip_first=0)
+    our_model = haste_export.compress(stock_model, skip_first=0, select="all")
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder) / "stock.onnx", Path(folder) / "ours.onnx"
         for model, path in zip((stock_model, our_model), paths, strict=True):

@@ -1,0 +1,131 @@
+"""The selection by the clock, with a clock that does not measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from haste_export import compress_with_report
+from haste_export.report import Report
+from haste_export.speed.timing import SessionTimer, Timing, speedup
+from tests.exporter.models import filters, text_model
+from tests.speed.fakes import FakeTimer, chain
+
+GAINS = {"a": 0.5, "b": 0.5, "c": 0.5}
+
+
+def selected(timer: FakeTimer, **options: object) -> tuple[object, Report]:
+    return compress_with_report(chain(), select="measured", timing=Timing(timer=timer), **options)
+
+
+def names(report: Report) -> list[str]:
+    return [layer.name for layer in report.rewritten]
+
+
+def test_layers_that_gain() -> None:
+    _, report = selected(FakeTimer(GAINS))
+    assert names(report) == ["a", "b", "c"]
+    speed = report.layer("a").speed
+    assert speed is not None
+    assert (speed.source, speed.stock_ms, speed.haste_ms) == ("measured", 1.0, 0.5)
+    assert report.speed is not None
+    assert (report.speed.stock_ms, report.speed.haste_ms, report.speed.unchanged) == (4.0, 2.5, False)
+    assert report.speed.speedup == pytest.approx(1.6)
+
+
+def test_layers_that_do_not_gain_stay() -> None:
+    _, report = selected(FakeTimer({**GAINS, "b": 1.5}))
+    assert names(report) == ["a", "c"]
+    assert report.layer("b").reason == "it does not gain: 1.50 ms as HasteConv, 1.00 ms as Conv"
+
+
+def test_a_slow_link_of_a_chain_is_rewritten_where_that_saves_conversions() -> None:
+    _, report = selected(FakeTimer({**GAINS, "b": 1.1}, convert=0.1))
+    assert names(report) == ["a", "b", "c"]
+
+
+def test_a_chain_that_costs_more_than_it_saves_is_dropped() -> None:
+    _, report = selected(FakeTimer({"a": 0.3, "b": 5.0, "c": 0.9}, convert=0.15))
+    assert names(report) == ["a"]
+    assert report.layer("c").reason == (
+        "it gains alone (0.90 ms as HasteConv, 1.00 ms as Conv), and the model as a whole does not gain by it"
+    )
+
+
+@pytest.mark.parametrize(
+    "timer", [FakeTimer(dict.fromkeys("abc", 2.0)), FakeTimer(dict.fromkeys("abc", 0.99)), FakeTimer(GAINS, 0.01, 9.0)]
+)
+def test_nothing_gets_faster(timer: FakeTimer) -> None:
+    small, report = selected(timer)
+    assert small == chain()
+    assert not report.rewritten
+    assert report.speed is not None
+    assert report.speed.unchanged
+    assert all(layer.reason for layer in report.layers)
+    assert report.to_json()["speed"]["unchanged"] is True
+
+
+def test_layers_get_their_own_input() -> None:
+    timer = FakeTimer(GAINS)
+    selected(timer)
+    lone = [(feeds, call) for feeds, call in zip(timer.feeds, timer.calls, strict=True) if set(feeds) != {"x"}]
+    assert [set(feeds) for feeds, _ in lone] == [{"r0"}, {"r1"}, {"r2"}]
+    assert [call for _, call in lone] == [[[], ["a"]], [[], ["b"]], [[], ["c"]]]
+    assert all(array.min() >= 0 for feeds, _ in lone for array in feeds.values())  # behind a Relu
+
+
+def test_no_layer_qualifies() -> None:
+    timer = FakeTimer()
+    _, report = selected(timer, skip_first=9)
+    assert report.speed is None
+    assert timer.calls == []
+
+
+def test_input_from_a_file(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((1, 16, 9, 8), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    timer = FakeTimer(GAINS)
+    _, report = compress_with_report(
+        chain(), select="measured", timing=Timing(input_file=tmp_path / "x.npy", timer=timer)
+    )
+    assert np.array_equal(timer.feeds[-1]["x"], x)
+    assert report.speed is not None
+    assert report.speed.input == str(tmp_path / "x.npy")
+
+
+def test_layers_in_branches_stay() -> None:
+    body = """
+    k = Constant <value_int = 0> ()
+    t = Cast <to = 9> (k)
+    z = If (t) <then_branch = g1 () => (a) { [inner] a = Conv <pads = [1,1,1,1]> (x, w) },
+                else_branch = g2 () => (b) { b = Identity (x) }>
+    [outer] y = Conv <pads = [1,1,1,1]> (z, w)
+    """
+    model = text_model(body, {"w": filters(16, 16, 3, 3)})
+    timer = FakeTimer({"outer": 0.5})
+    _, report = compress_with_report(model, select="measured", skip_first=0, timing=Timing(timer=timer))
+    assert names(report) == ["outer"]
+    assert "branch" in str(report.layer("inner").reason)
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[str, int]] = []
+    timing = Timing(timer=FakeTimer(GAINS), progress=lambda what, left: told.append((what, left)))
+    compress_with_report(chain(), select="measured", timing=timing)
+    assert [what for what, _ in told][:4] == ["a", "b", "c", "the whole model"]
+    assert all(left >= 1 for _, left in told)
+
+
+def test_speedup_is_the_median_of_turns() -> None:
+    """One disturbed turn does not count, nor does a slow time of the machine that hits both."""
+    assert speedup(np.array([2.0, 20.0, 2.0]), np.array([1.0, 10.0, 9.0])) == 2.0
+
+
+def test_sessions_take_turns() -> None:
+    """Only that they run and are told apart; how long they take is nothing for a test."""
+    model = chain()
+    times = SessionTimer(1)([model, model], {"x": np.zeros((1, 16, 9, 8), np.float32)}, 0.0)
+    assert len(times) == 2
+    assert len(times[0]) == len(times[1]) >= 7

@@ -1,0 +1,99 @@
+"""The default selection, on models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx
+import pytest
+
+from haste_export import compress_with_report
+from haste_export.errors import OptionError
+from haste_export.plan import Plan
+from haste_export.speed import model as cost_model
+from haste_export.speed import predict
+from haste_export.speed.model import Costs
+from tests.exporter.models import filters, text_model
+from tests.speed.fakes import chain
+
+
+@pytest.fixture
+def priced(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Makes a HasteConv cost as many times a Conv as the list says."""
+    factor = [1.0]
+    zero = dict.fromkeys(vars(cost_model.costs_of("avx512").haste), 0.0)
+
+    def costs_of(isa: str) -> Costs:
+        costs = cost_model.costs_of(isa)
+        stock = replace(costs.stock, **{name: float(name == "call") for name in vars(costs.stock)})
+        haste = cost_model.HasteStages(**{**zero, "call": factor[0]})
+        return Costs(True, stock, haste, 0.0, 0.0)
+
+    monkeypatch.setattr(predict, "costs_of", costs_of)
+    return factor
+
+
+def test_layers_that_gain(priced: list[float]) -> None:
+    priced[0] = 0.5
+    _, report = compress_with_report(chain())
+    assert [layer.name for layer in report.rewritten] == ["a", "b", "c"]
+    assert report.layer("first").speed is None
+    speed = report.layer("a").speed
+    assert speed is not None
+    assert (speed.source, speed.haste_ms / speed.stock_ms) == ("model", pytest.approx(0.5))
+
+
+def test_layers_that_do_not_gain(priced: list[float]) -> None:
+    priced[0] = 2.0
+    model = chain()
+    small, report = compress_with_report(model)
+    assert small == model
+    assert report.layer("first").reason == "it is the first convolution"
+    assert report.layer("a").sentence == (
+        "Conv 'a': HasteConv is predicted to run at 0.50 times the speed of the Conv, left alone."
+    )
+    assert report.to_json()["layers"][1]["speed"]["source"] == "model"
+
+
+def test_all_rewrites_what_qualifies(priced: list[float]) -> None:
+    priced[0] = 2.0
+    _, report = compress_with_report(chain(), select="all")
+    assert len(report.rewritten) == 3
+    assert all(layer.speed is None for layer in report.layers)
+
+
+def test_a_plan_has_the_last_word(priced: list[float]) -> None:
+    priced[0] = 2.0
+    _, report = compress_with_report(chain(), plan=Plan.from_hyperplanes({"a": 14, "b": None}))
+    assert [layer.name for layer in report.rewritten] == ["a"]
+    assert report.layer("b").reason == "the plan keeps it"
+
+
+def test_open_sizes_are_assumed() -> None:
+    model = text_model(
+        "[a] r = Conv <pads = [1,1,1,1]> (x, w)\n[b] y = Conv <pads = [1,1,1,1]> (r, w)",
+        {"w": filters(256, 256, 3, 3)},
+        inputs="float[n,256,h,w] x",
+    )
+    _, report = compress_with_report(model, isa="avx512")
+    assert [layer.name for layer in report.rewritten] == ["b"]
+
+
+def test_convolutions_of_other_ranks_and_in_branches() -> None:
+    body = """
+    k = Constant <value_int = 0> ()
+    t = Cast <to = 9> (k)
+    y = If (t) <then_branch = g1 () => (a) { [inner] a = Conv (x, w) },
+                else_branch = g2 () => (b) { b = Identity (x) }>
+    """
+    _, report = compress_with_report(text_model(body, {"w": filters(16, 16, 3, 3)}), skip_first=0)
+    assert [layer.name for layer in report.layers] == ["inner"]
+    line = text_model("[a] y = Conv (x, w)", {"w": filters(16, 16, 3)}, inputs="float[1,16,9] x")
+    _, report = compress_with_report(line, skip_first=0)
+    assert report.layer("a").reason == "it is a 1-D convolution"
+
+
+@pytest.mark.parametrize("options", [{"select": "none"}, {"isa": "sse"}])
+def test_bad_options(options: dict[str, str]) -> None:
+    with pytest.raises(OptionError):
+        compress_with_report(onnx.ModelProto(), **options)
