@@ -20,7 +20,7 @@ from haste_export.errors import OutputError
 from haste_export.evaluate.dataset import Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.layers import LayerEffect, layer_effects, sort_by_harm
-from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
+from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
 from haste_export.evaluate.sweep import Point, Spread, summarise, sweep, sweep_compressed
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
@@ -42,6 +42,9 @@ Examples:
 """
 
 
+DEFAULT_HYPERPLANES = [8, 10, 14, 20]
+
+
 def decimals(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
     """Option callback: comma-separated numbers."""
     if text is None:
@@ -55,9 +58,7 @@ def decimals(ctx: click.Context, param: click.Parameter, text: str | None) -> tu
 @click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="DATA", help="What to judge on.")
-@click.option(
-    "--hyperplanes", callback=numbers(0), default="8,10,14,20", show_default=True, help="L, or levels: a list."
-)
+@click.option("--hyperplanes", callback=numbers(0), help="L, or levels: a list. [default: 8,10,14,20, or all]")
 @click.option("--seeds", callback=numbers(0), default="0", show_default=True, help="Seeds of the hyperplanes.")
 @click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
@@ -78,7 +79,7 @@ def decimals(ctx: click.Context, param: click.Parameter, text: str | None) -> tu
 def command(
     model: Path,
     data: str,
-    hyperplanes: list[int],
+    hyperplanes: list[int] | None,
     seeds: list[int],
     per_layer: bool,
     batch: int,
@@ -100,7 +101,8 @@ def command(
     with progress_bar("stock") as advance:
         judge = Judge(proto, dataset, threads, advance)
     run = _per_layer if per_layer else _sweep
-    run(model, proto, judge, options, hyperplanes, seeds, csv_file, plot, json_file, assert_drop)
+    wanted = hyperplanes or list(range(1, level_count(proto) + 1)) or DEFAULT_HYPERPLANES
+    run(model, proto, judge, options, wanted, seeds, csv_file, plot, json_file, assert_drop)
 
 
 def _sweep(
@@ -211,6 +213,9 @@ def _per_layer(
         raise click.UsageError("--assert-drop is for whole models, not for --per-layer")
     setting = LayerSetting(hyperplanes[0], options.tau)
     compressed = proto if is_compressed(proto) else compressed_with(proto, replace(options, seed=seeds[0]))
+    if level_count(compressed):
+        raise click.UsageError("--per-layer needs a plain model, or one that is steered by L")
+    check_settings(compressed, hyperplanes[:1])
     with progress_bar("layers") as advance:
         effects = layer_effects(judge, compressed, setting, lambda: advance(1))
     rows = [_layer_row(effect, judge.stock_quality.score) for effect in sort_by_harm(effects)]

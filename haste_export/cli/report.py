@@ -11,14 +11,13 @@ import onnx
 
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
-from haste_export.cli.eval import decimals
+from haste_export.cli.eval import DEFAULT_HYPERPLANES, decimals
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
-from haste_export.contract import STEERING_LEVEL
 from haste_export.errors import OptionError, OutputError
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge, Outcome
-from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
+from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
 from haste_export.evaluate.stats import Layer, hyperplanes_in_use, model_layers
 from haste_export.evaluate.sweep import point
 from haste_export.options import Options
@@ -85,7 +84,8 @@ def command(
         dataset = _synthetic(proto, input_shape)
     chosen = read_plan(plan_path) if plan_path is not None else None
     compressed = proto if is_compressed(proto) else _compress(proto, chosen, hyperplanes, merge, sparsity, seed)
-    settings = hyperplanes or _settings(compressed)
+    settings = hyperplanes or list(range(1, level_count(compressed) + 1)) or DEFAULT_HYPERPLANES
+    check_settings(compressed, settings)
     shown = setting or settings[len(settings) // 2]
     if shown not in settings:
         raise OptionError(f"--setting {shown} is none of {', '.join(map(str, settings))}")
@@ -120,19 +120,6 @@ def _compress(
     )
 
 
-def _has_levels(compressed: onnx.ModelProto) -> bool:
-    return any(value.name == STEERING_LEVEL for value in compressed.graph.input)
-
-
-def _settings(compressed: onnx.ModelProto) -> list[int]:
-    if not _has_levels(compressed):
-        return [8, 10, 14, 20]
-    tables = [
-        tensor.dims[0] for tensor in compressed.graph.initializer if tensor.name.endswith("/level_hyperplanes_table")
-    ]
-    return list(range(1, tables[0]))
-
-
 def _contents(
     name: str,
     stock: onnx.ModelProto,
@@ -145,7 +132,7 @@ def _contents(
 ) -> Contents:
     judge = Judge(stock, dataset, threads)
     session = judge.open(compressed)
-    by_level = _has_levels(compressed)
+    by_level = level_count(compressed) > 0
     sample = _sample(dataset, image)
     layers = model_layers(compressed, sample)
     points, outcomes = [], {}

@@ -15,7 +15,7 @@ import onnxruntime
 import runtime_ops
 from haste_export.contract import STATS_LENGTH, STATS_PREFIX
 from haste_export.errors import MissingDependencyError
-from haste_export.evaluate.dataset import Dataset
+from haste_export.evaluate.dataset import Batch, DataError, Dataset
 from haste_export.evaluate.metrics import Quality, QualityMeter
 from haste_export.instrument import instrument
 
@@ -56,6 +56,14 @@ def session_options(threads: int = 0) -> onnxruntime.SessionOptions:
     return options
 
 
+def native_session(model: onnx.ModelProto, threads: int = 0) -> runtime_ops.Session:
+    """A session with the op library. Raises NativeKernelsMissingError when it is not there."""
+    try:
+        return runtime_ops.Session(model.SerializeToString(), options=session_options(threads))
+    except runtime_ops.LibraryNotFoundError as error:
+        raise NativeKernelsMissingError(str(error)) from error
+
+
 class Judge:
     """Knows the stock model's answers on a data set, and compares compressed models with them."""
 
@@ -67,7 +75,7 @@ class Judge:
         self._answers = []
         meter = QualityMeter(dataset.metric if dataset.labelled else None)
         for batch in dataset.batches():
-            outputs = self._stock.run(batch.feeds)
+            outputs = _run_stock(self._stock, batch)
             self._answers.append(outputs)
             meter.add(outputs, outputs, batch.labels)
             if progress is not None:
@@ -78,10 +86,9 @@ class Judge:
         """A session of a compressed model, with statistics as further outputs, for `judge`.
 
         Raises:
-            runtime_ops.LibraryNotFoundError: the op library is not there.
+            NativeKernelsMissingError: the op library is not there.
         """
-        model = instrument(compressed)
-        return runtime_ops.Session(model.SerializeToString(), options=session_options(self.threads))
+        return native_session(instrument(compressed), self.threads)
 
     def judge(
         self,
@@ -116,6 +123,14 @@ class Judge:
         if stats and not any(value.any() for value in stats.values()):
             raise NativeKernelsMissingError("the exact fallback ran instead of the native kernels: see `haste doctor`")
         return Outcome(meter.result(), stats, float(np.median(times)), float(np.median(stock_times)))
+
+
+def _run_stock(session: runtime_ops.Session, batch: Batch) -> list[Array]:
+    """The first run of the model on the user's data, which may not fit it."""
+    try:
+        return session.run(batch.feeds)
+    except Exception as error:  # ONNX Runtime's own kinds have no common base
+        raise DataError(f"the model does not run on this data: {error}") from error
 
 
 def _milliseconds(session: runtime_ops.Session, feeds: Mapping[str, Array]) -> tuple[float, list[Array]]:

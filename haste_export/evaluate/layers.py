@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-import runtime_ops
 from haste_export.contract import STATS_LENGTH, STATS_PREFIX
 from haste_export.evaluate import steer
 from haste_export.evaluate.dataset import Dataset
-from haste_export.evaluate.engine import Judge, Outcome, session_options
+from haste_export.evaluate.engine import Judge, Outcome, native_session
 from haste_export.evaluate.stats import haste_convs
 from haste_export.plan import LayerSetting
 
@@ -87,7 +86,7 @@ class LocalEffects:
     def __init__(self, compressed: onnx.ModelProto, threads: int = 0) -> None:
         """Open the `steer.with_stock_inputs` copy of a compressed model."""
         model = steer.with_stock_inputs(compressed)
-        self._session = runtime_ops.Session(model.SerializeToString(), options=session_options(threads))
+        self._session = native_session(model, threads)
         self._inputs = frozenset(node.name for node in self._session.inference.get_overridable_initializers())
         self._layers = [node.name for node in haste_convs(compressed)]
 

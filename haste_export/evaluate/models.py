@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from haste_export.compiler import compress_ir
-from haste_export.contract import DOMAIN
-from haste_export.errors import UnreadableModelError, UnsupportedModelError
+from haste_export.contract import CONV, DOMAIN, STEERING_LEVEL, V
+from haste_export.errors import OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.options import Options
 
 _LARGEST = 2**31 - 1
@@ -39,6 +40,25 @@ def load_whole(path: Path) -> onnx.ModelProto:
 def is_compressed(model: onnx.ModelProto) -> bool:
     """Whether the model has our operators."""
     return any(node.domain == DOMAIN for node in model.graph.node)
+
+
+def check_settings(compressed: onnx.ModelProto, settings: Sequence[int]) -> None:
+    """Raise OptionError if the model has no such level, or fewer hyperplanes than asked for."""
+    names = {value.name for value in compressed.graph.input}
+    initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
+    if STEERING_LEVEL in names:
+        most, what = level_count(compressed), "levels 0 to"
+    else:
+        convs = [node for node in compressed.graph.node if node.domain == DOMAIN and node.op_type == CONV]
+        most, what = min(initializers[node.input[V]].dims[0] for node in convs), "hyperplanes up to L ="
+    if wrong := [setting for setting in settings if setting > most]:
+        raise OptionError(f"the model has {what} {most}, and not {wrong[0]}")
+
+
+def level_count(compressed: onnx.ModelProto) -> int:
+    """Levels of a model beside level 0, which is dense; 0 if it is not steered by levels."""
+    tables = [tensor for tensor in compressed.graph.initializer if tensor.name.endswith("/level_hyperplanes_table")]
+    return min((int(tensor.dims[0]) - 1 for tensor in tables), default=0)
 
 
 def compressed_with(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:

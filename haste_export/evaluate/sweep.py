@@ -11,7 +11,7 @@ import onnx
 
 from haste_export.contract import STEERING_LEVEL
 from haste_export.evaluate.engine import Judge, Outcome, Progress
-from haste_export.evaluate.models import compressed_with
+from haste_export.evaluate.models import check_settings, compressed_with
 from haste_export.evaluate.stats import Layer, compression, hyperplanes_in_use, model_layers, total_cost
 from haste_export.options import Options
 
@@ -102,6 +102,7 @@ def sweep_compressed(
     progress: Progress | None = None,
 ) -> Iterator[Point]:
     """The same for a model that is compressed already; settings are L, or levels if it has them."""
+    check_settings(compressed, settings)
     session = judge.open(compressed)
     layers = model_layers(compressed, next(judge.dataset.batches()).feeds)
     for setting in settings:

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from haste_export.cli.eval import command
+from haste_export.cli.export import command as export_command
 from haste_export.data import sample_file, sample_images, sample_model
 
 
@@ -75,3 +76,33 @@ def test_mistakes_end_with_2_and_a_sentence(arguments: tuple[str, ...], sentence
     assert result.exit_code == 2
     assert sentence in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("library")
+def test_levels_of_a_compressed_model_are_judged_by_default_and_no_others(tmp_path: Path) -> None:
+    plan, out = tmp_path / "plan.toml", tmp_path / "levels.onnx"
+    plan.write_text("[hyperplanes]\n" + "".join(f'"node_conv2d_{i}" = [14, 9]\n' for i in range(1, 7)))
+    exported = CliRunner().invoke(export_command, [str(sample_model()), str(out), "--plan", str(plan)])
+    assert exported.exit_code == 0, exported.output
+    data = ["--data", str(sample_file()), "--limit", "32"]
+    result = CliRunner().invoke(command, [str(out), *data, "--json", "-"])
+    assert result.exit_code == 0, result.output
+    assert [point["setting"] for point in json.loads(result.output)["points"]] == [1, 2]
+    refused = CliRunner().invoke(command, [str(out), *data, "--hyperplanes", "3"])
+    assert refused.exit_code == 2
+    assert "levels 0 to 2, and not 3" in refused.output
+    assert CliRunner().invoke(command, [str(out), *data, "--per-layer"]).exit_code == 2
+
+
+def test_data_that_does_not_fit_ends_with_2(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 3, 28, 28), np.float32))
+    result = haste_eval("--data", tmp_path / "a.npz")
+    assert result.exit_code == 2
+    assert "does not run on this data" in result.output
+
+
+def test_a_missing_library_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HASTE_OPS_LIBRARY", "/nowhere/lib.so")
+    result = haste_eval("--data", sample_file(), "--limit", 16)
+    assert result.exit_code == 3
+    assert "does not exist" in result.output
