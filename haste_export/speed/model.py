@@ -83,6 +83,8 @@ class Costs:
         haste: HasteConv.
         reorder: element of a tensor that ONNX Runtime's own blocked layout converts from or to NCHW.
         convert: element that a HasteConv reads from or writes to NCHW, or that a HasteReorder converts.
+        join: tensor between a HasteConv and something that does not share its layout, beside the conversion itself:
+            further nodes to dispatch, fusions that stock loses, caches that are cold afterwards.
     """
 
     stock_blocks: bool
@@ -90,6 +92,7 @@ class Costs:
     haste: HasteStages
     reorder: float
     convert: float
+    join: float
 
 
 @cache
@@ -102,6 +105,7 @@ def costs_of(isa: str) -> Costs:
         HasteStages(**entry["haste"]),
         entry["reorder"],
         entry["convert"],
+        entry["join"],
     )
 
 

@@ -72,11 +72,13 @@ class Link:
         ends: the convolutions' ends.
         blockable: whether the link can be blocked if all its writers are HasteConvs.
         others: nanoseconds to convert those tensors that something else than a convolution reads in NCHW.
+        join: nanoseconds to pay beside where layouts meet.
     """
 
     ends: list[End] = field(default_factory=list)
     blockable: bool = True
     others: float = 0.0
+    join: float = 0.0
 
     def cost(self, chosen: frozenset[int] | set[int]) -> float:
         """Nanoseconds of conversions if the layers in `chosen` are HasteConvs; nothing for an all-stock link."""
@@ -88,7 +90,7 @@ class Link:
         if self.blockable and not any(end.writes for end in plain):
             readers = max((end.convert for end in plain), default=0.0)
             inside = min(inside, max(readers, self.others))
-        return inside + sum(end.reorder for end in plain)
+        return inside + sum(end.reorder for end in plain) + (self.join if inside > 0 else 0.0)
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def build_network(
             elements = _elements(value, dims, shape, writes)
             link = links[groups.root(value)]
             reorder = elements * costs.reorder if stock_blocks else 0.0
+            link.join = costs.join
             link.ends.append(End(index, writes, elements * costs.convert, reorder))
             link.blockable = link.blockable and _channels(value, dims, shape, writes) % BLOCK == 0
     for graph in model.graphs():

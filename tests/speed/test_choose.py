@@ -56,6 +56,16 @@ def test_stocks_own_conversions_count() -> None:
     assert choose(network([150, 90, 150], reorder=6)) == set()
 
 
+def test_what_a_join_of_layouts_costs() -> None:
+    made = network([80, 80], convert=1)
+    for link in made.links:
+        link.join = 15.0
+    assert choose(made) == {0, 1}  # joins at the ends only
+    for link in made.links:
+        link.join = 25.0
+    assert choose(made) == set()
+
+
 def test_gain_includes_conversions() -> None:
     alone = network([50], 25)
     assert gain(alone, frozenset(), 0) == pytest.approx(1.0)

@@ -27,7 +27,7 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         costs = cost_model.costs_of(isa)
         stock = replace(costs.stock, **{name: float(name == "call") for name in vars(costs.stock)})
         haste = cost_model.HasteStages(**{**zero, "call": factor[0]})
-        return Costs(True, stock, haste, 0.0, 0.0)
+        return Costs(True, stock, haste, 0.0, 0.0, 0.0)
 
     monkeypatch.setattr(predict, "costs_of", costs_of)
     return factor

@@ -29,6 +29,8 @@ from runtime_ops import native
 from tools.speed.layers import Measured, measure, read_shapes
 
 _SPARSITY = 0.5
+# Of whole models, not of layers: what rewriting the 3x3 layers of bottlenecks cost beyond the sum of its parts.
+_JOIN = 12_000.0
 _LANES = {"avx512": 16, "avx2": 8, "neon": 4, "generic": 4}
 Array = npt.NDArray[np.float64]
 
@@ -70,7 +72,7 @@ def fit(layers: Sequence[Measured]) -> Costs:
             rows.append([*_values(work), float(sample.converted)])
             times.append(sample.ms * 1e6)
     *haste, convert = _solve(rows, times)
-    return Costs(True, StockStages(*stock), HasteStages(*haste), reorder, convert)
+    return Costs(True, StockStages(*stock), HasteStages(*haste), reorder, convert, _JOIN)
 
 
 def report(isa: str, layers: Sequence[Measured], costs: Costs) -> None:
@@ -152,7 +154,7 @@ def _neon(wide: Costs) -> Costs:
     factor = _LANES["avx512"] / _LANES["neon"]
     stock = StockStages(*(value * factor for value in _values(wide.stock)))
     haste = HasteStages(*(value * factor for value in _values(wide.haste)))
-    return Costs(False, stock, haste, wide.reorder * factor, wide.convert * factor)
+    return Costs(False, stock, haste, wide.reorder * factor, wide.convert * factor, wide.join * factor)
 
 
 if __name__ == "__main__":
