@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -124,7 +124,18 @@ def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
     """
     check_supported(model)
     report = Report(options)
-    for name, step in passes(options, report):
+    run_passes(model, passes(options, report))
+    return model, report
+
+
+def run_passes(model: ir.Model, steps: Iterable[tuple[str, Callable[[ir.Model], object]]]) -> None:
+    """Run passes in place, in their order.
+
+    Raises:
+        UnreadableModelError: one fails, which a valid model does not make it do.
+        HasteError: as the passes say.
+    """
+    for name, step in steps:
         _LOGGER.info("pass %s", name)
         try:
             step(model)
@@ -135,7 +146,6 @@ def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
                 raise cause from error
             _LOGGER.info("pass %s failed", name, exc_info=True)
             raise UnreadableModelError(f"the pass '{name}' fails on this model: {cause}") from error
-    return model, report
 
 
 def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir.Model], object]]]:

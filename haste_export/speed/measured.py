@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from haste_export.bench.inputs import Feeds
-from haste_export.compiler import check_supported, compress_ir, preparation
+from haste_export.compiler import check_supported, compress_ir, preparation, run_passes
 from haste_export.options import Options
 from haste_export.passes.rewrite import decide
 from haste_export.plan import LayerSetting, Plan
@@ -98,8 +98,7 @@ def _proto(model: ir.Model) -> onnx.ModelProto:
 def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, Network, Names]:
     """The model as it is before the selection, its network, and layers of branches and loops, which cannot be timed."""
     model = ir.from_proto(_copied(original))
-    for _, step in preparation(options):
-        step(model)
+    run_passes(model, preparation(options))
     main, decisions, inner = set(model.graph), [], set()
     for conv, form in decide(model, options):
         if isinstance(form, ConvForm) and conv not in main:

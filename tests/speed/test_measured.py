@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from haste_export import compress_with_report
+from haste_export.errors import HasteError
 from haste_export.report import Report
 from haste_export.speed.timing import SessionTimer, Timing, speedup
 from tests.exporter.models import filters, text_model
@@ -108,6 +109,13 @@ def test_layers_in_branches_stay() -> None:
     _, report = compress_with_report(model, select="measured", skip_first=0, timing=Timing(timer=timer))
     assert names(report) == ["outer"]
     assert "branch" in str(report.layer("inner").reason)
+
+
+def test_a_model_that_breaks_the_rules_is_refused() -> None:
+    model = chain()
+    model.graph.initializer[0].dims[:] = [16, 16, 3, 4]
+    with pytest.raises(HasteError):
+        compress_with_report(model, select="measured", timing=Timing(timer=FakeTimer()))
 
 
 def test_progress_is_told() -> None:
