@@ -1,7 +1,7 @@
 // haste.h over the kernels: argument checks, and no exception leaves.
 
 #include <cinttypes>
-#include <new>
+#include <exception>
 
 #include "conv.h"
 #include "error.h"
@@ -15,7 +15,7 @@ template <typename Body>
 haste_status guarded(Body body) {
   try {
     return body();
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {  // nothing but an allocation throws in here
     return haste::fail(HASTE_OUT_OF_MEMORY, "out of memory");
   }
 }
@@ -52,8 +52,9 @@ haste_status haste_conv_output_size(const haste_conv* conv, int64_t height, int6
 
 haste_status haste_conv_run(const haste_conv* conv, const haste_conv_run_args* args) {
   if (!conv || !args) return missing("conv and args");
-  haste::run_count.fetch_add(1, std::memory_order_relaxed);
-  return guarded([&] { return haste::run_conv(*conv, *args, nullptr, nullptr); });
+  const haste_status status = guarded([&] { return haste::run_conv(*conv, *args, nullptr, nullptr); });
+  if (status == HASTE_OK) haste::run_count.fetch_add(1, std::memory_order_relaxed);
+  return status;
 }
 
 haste_status haste_conv_codes(const haste_conv* conv, const haste_conv_run_args* args, uint32_t* codes) {

@@ -21,6 +21,19 @@ haste_conv::~haste_conv() {
 namespace haste {
 namespace {
 
+// The C enums of haste.h are cast to those of kernels.h.
+static_assert(static_cast<int>(Merge::kScaled) == HASTE_MERGE_SCALED &&
+                  static_cast<int>(Merge::kMean) == HASTE_MERGE_MEAN,
+              "haste_merge and Merge");
+static_assert(static_cast<int>(Activation::kIdentity) == HASTE_IDENTITY &&
+                  static_cast<int>(Activation::kRelu) == HASTE_RELU &&
+                  static_cast<int>(Activation::kLeakyRelu) == HASTE_LEAKY_RELU &&
+                  static_cast<int>(Activation::kClip) == HASTE_CLIP &&
+                  static_cast<int>(Activation::kHardSwish) == HASTE_HARD_SWISH &&
+                  static_cast<int>(Activation::kSilu) == HASTE_SILU &&
+                  static_cast<int>(Activation::kSigmoid) == HASTE_SIGMOID,
+              "haste_activation and Activation");
+
 constexpr int64_t kMaxChannels = 65535;  // a bucket number fits 16 bits of the grouping table
 constexpr int64_t kMaxPatch = 64, kMaxKernel = 64;
 
@@ -39,7 +52,8 @@ haste_status check(const haste_conv_params& p) {
   if (!in_range(p.patch, 1, kMaxPatch))
     return fail(HASTE_INVALID_ARGUMENT, "patch %" PRId64 ": must be 1 to %" PRId64, p.patch, kMaxPatch);
   for (const int64_t pad : {p.pad_top, p.pad_left, p.pad_bottom, p.pad_right})
-    if (!in_range(pad, 0, 1 << 20)) return fail(HASTE_INVALID_ARGUMENT, "pad %" PRId64 ": must not be negative", pad);
+    if (!in_range(pad, 0, 1 << 20))
+      return fail(HASTE_INVALID_ARGUMENT, "pad %" PRId64 ": must be 0 to %d", pad, 1 << 20);
   if (!in_range(p.max_hyperplanes, 1, HASTE_MAX_HYPERPLANES))
     return fail(HASTE_INVALID_ARGUMENT, "%" PRId64 " hyperplanes: 1 to %d are supported", p.max_hyperplanes,
                 HASTE_MAX_HYPERPLANES);
@@ -56,7 +70,7 @@ haste_status check(const haste_conv_params& p) {
   return HASTE_OK;
 }
 
-Geometry make_geometry(const haste_conv_params& p, const Kernels& kernels) {
+Geometry make_geometry(const haste_conv_params& p) {
   Geometry g;
   g.channels = static_cast<int>(p.in_channels);
   g.filters = static_cast<int>(p.out_channels);
@@ -73,7 +87,7 @@ Geometry make_geometry(const haste_conv_params& p, const Kernels& kernels) {
   const int64_t last = (reach + g.kernel_h - 1) * g.window_w + reach + g.kernel_w - 1;
   g.slot = static_cast<int>(round_up(last + 1 > g.window ? last + 1 : g.window, kBlock));
   g.strip_w = (kGroup - 1) * g.patch + g.window_w;
-  g.winograd = kernels.has_winograd && g.kernel_h == 3 && g.kernel_w == 3 && g.patch == 3;
+  g.winograd = g.kernel_h == 3 && g.kernel_w == 3 && g.patch == 3;
   return g;
 }
 
@@ -129,7 +143,7 @@ haste_status create_conv(const haste_conv_params& params, const float* weights, 
   auto made = std::make_unique<haste_conv>();
   made->params = params;
   made->kernels = selected_kernels();
-  made->geometry = make_geometry(params, *made->kernels);
+  made->geometry = make_geometry(params);
   const Geometry& g = made->geometry;
   const int64_t elements = params.max_hyperplanes * g.window;
   for (int64_t i = 0; i < elements; i++)

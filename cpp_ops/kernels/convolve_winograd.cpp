@@ -2,11 +2,11 @@
 //
 // A bucket's filter is summed in nine registers, never written. Its columns (g0,g1,g2) and those of the window (d0..d4)
 // are then evaluated at the points 0, 1, -1, 2 and infinity, where three outputs cost five products in place of nine:
-//   G = [1 0 0; 1 1 1; 1 -1 1; 1 2 4; 0 0 1]            applied here, 15 operations for the nine taps
+//   G = [1 0 0; 1 1 1; 1 -1 1; 1 2 4; 0 0 1]            applied here, 21 additions for the nine taps
 //   B^T = [1 -1/2 -1 1/2 0; 0 1 1/2 -1/2 0; 0 -1/3 1/2 -1/6 0; 0 -1/6 0 1/6 0; 0 2 -1 -2 1]   applied by merge.cpp
 //   A^T = [1 1 1 1 0; 0 1 -1 2 0; 0 1 1 4 1]            once per patch, when all buckets are summed
-// That is 45 + 15 operations per bucket in place of 81, and fifteen independent accumulators in place of nine, more
-// than the eight that two multiply-add ports with four cycles of latency need.
+// That is 45 multiply-adds and 21 additions per bucket in place of 81 multiply-adds, and fifteen independent
+// accumulators in place of nine, more than the eight that two multiply-add ports with four cycles of latency need.
 
 #include "epilogue.h"
 
@@ -31,36 +31,36 @@ struct Accumulators {
       for (vec& v : row) v = zero();
   }
 
-  // Filter columns u[0..2] times a row of the window.
-  HASTE_MEMBER void multiply_row(int k, const vec* u, const float* row) {
-    for (int c = 0; c < kCols + 2; c++) {
-      const vec d = set1(row[c]);
-      for (int x = 0; x < 3; x++)
-        if (c - x >= 0 && c - x < kCols) sum[k][c - x] = fma(u[x], d, sum[k][c - x]);
-    }
-  }
-
-  HASTE_MEMBER void multiply(const vec* w, const float* window) {
-    if (kOneRow) {
-      for (int y = 0; y < 3; y++) multiply_row(y, w + 3 * y, window + 5 * y);
-      return;
-    }
+  // Rows kFrom .. kTo - 1 of the products of a filter's nine taps, tap(i), with a window. `out` is what is kept of
+  // `sum`.
+  template <int kFrom, int kTo, typename Tap>
+  static HASTE_MEMBER void multiply(Tap tap, const float* window, vec (*out)[kCols]) {
     vec s[3];
-    for (int x = 0; x < 3; x++) s[x] = w[x] + w[6 + x];
-    for (int k = 0; k < kRows; k++) {
+    for (int x = 0; x < 3; x++) s[x] = kOneRow || kFrom > 2 ? zero() : tap(x) + tap(6 + x);
+    for (int k = kFrom; k < kTo; k++) {
       vec u[3];
       for (int x = 0; x < 3; x++) {
-        if (k == 0) u[x] = w[x];
-        if (k == 1) u[x] = s[x] + w[3 + x];
-        if (k == 2) u[x] = s[x] - w[3 + x];
-        // Additions, since many processors have ports for them beside those of the multiply-adds.
-        if (k == 3) {
-          const vec t = w[6 + x] + w[6 + x] + w[3 + x];
-          u[x] = t + t + w[x];
-        }
-        if (k == 4) u[x] = w[6 + x];
+        if (kOneRow)
+          u[x] = tap(3 * k + x);
+        else if (k == 0)
+          u[x] = tap(x);
+        else if (k == 1)
+          u[x] = s[x] + tap(3 + x);
+        else if (k == 2)
+          u[x] = s[x] - tap(3 + x);
+        else if (k == 3) {
+          // Additions, since many processors have ports for them beside those of the multiply-adds.
+          const vec t = tap(6 + x) + tap(6 + x) + tap(3 + x);
+          u[x] = t + t + tap(x);
+        } else
+          u[x] = tap(6 + x);
       }
-      multiply_row(k, u, window + 5 * k);
+      const float* row = window + 5 * k;
+      for (int c = 0; c < kCols + 2; c++) {
+        const vec d = set1(row[c]);
+        for (int x = 0; x < 3; x++)
+          if (c - x >= 0 && c - x < kCols) out[k - kFrom][c - x] = fma(u[x], d, out[k - kFrom][c - x]);
+      }
     }
   }
 
@@ -79,56 +79,135 @@ struct Accumulators {
   }
 };
 
-template <bool kScaled, int kCols, bool kOneRow>
-void convolve(const ConvolveArgs& args, int part) {
-  const PatchWork& work = *args.work;
-  const float* weights = args.weights + part * kLanes;
-  const auto filter = [&](int channel) __attribute__((always_inline)) {
-    return weights + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
-  };
-  const char* prefetch = args.prefetch;
-  const char* const prefetch_end = prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64;
-  const int buckets = work.singles + work.merged;
-  const int lines = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
-  const auto prefetch_next_block = [&]() __attribute__((always_inline)) {
-    for (int i = 0; i < lines && prefetch < prefetch_end; i++, prefetch += 64) __builtin_prefetch(prefetch, 0, 2);
-  };
+// The filters of one block of output channels, and the next block on its way into cache.
+class Filters {
+ public:
+  HASTE_MEMBER Filters(const ConvolveArgs& args, int part)
+      : work_(*args.work),
+        weights_(args.weights + part * kLanes),
+        prefetch_(args.prefetch),
+        prefetch_end_(args.prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64) {
+    const int buckets = work_.singles + work_.merged;
+    lines_ = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
+  }
 
-  Accumulators<kCols, kOneRow> acc;
+  HASTE_MEMBER const float* of(int channel) const {
+    return weights_ + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
+  }
+
+  HASTE_MEMBER void prefetch() {
+    for (int i = 0; i < lines_ && prefetch_ < prefetch_end_; i++, prefetch_ += 64) __builtin_prefetch(prefetch_, 0, 2);
+  }
+
+  // The sum over the members of merged bucket b, in registers.
+  template <bool kScaled>
+  HASTE_MEMBER void merge(int b, vec* w) const {
+    int j = work_.first[b];
+    const int end = work_.first[b + 1];
+    const float* f = of(work_.member[j]);
+    vec a = kScaled ? set1(work_.coefficient[j]) : zero();
+    for (int i = 0; i < kTaps; i++) w[i] = kScaled ? a * load(f + i * kBlock) : load(f + i * kBlock);
+    for (j++; j < end; j++) {
+      f = of(work_.member[j]);
+      a = kScaled ? set1(work_.coefficient[j]) : zero();
+      for (int i = 0; i < kTaps; i++) w[i] = kScaled ? fma(a, load(f + i * kBlock), w[i]) : w[i] + load(f + i * kBlock);
+    }
+  }
+
+ private:
+  const PatchWork& work_;
+  const float* weights_;
+  const char *prefetch_, *prefetch_end_;
+  int lines_;
+};
+
+// With 32 registers: fifteen accumulators, nine taps and what is derived of them, bucket by bucket.
+template <bool kScaled, int kCols, bool kOneRow>
+void convolve_at_once(const ConvolveArgs& args, int part) {
+  using Sums = Accumulators<kCols, kOneRow>;
+  const PatchWork& work = *args.work;
+  Filters filters(args, part);
+  Sums acc;
   acc.clear();
   for (int b = 0; b < work.singles; b++) {
-    prefetch_next_block();
-    const float* f = filter(work.single_channel[b]);
+    filters.prefetch();
+    const float* f = filters.of(work.single_channel[b]);
     vec w[kTaps];
     for (int i = 0; i < kTaps; i++) w[i] = load(f + i * kBlock);
-    acc.multiply(w, work.single_window + static_cast<ptrdiff_t>(b) * kWindow);
+    Sums::template multiply<0, Sums::kRows>([&](int i) __attribute__((always_inline)) { return w[i]; },
+                                            work.single_window + static_cast<ptrdiff_t>(b) * kWindow, acc.sum);
   }
-  int j = 0;
   for (int b = 0; b < work.merged; b++) {
-    const int end = work.first[b + 1];
-    prefetch_next_block();
+    filters.prefetch();
     vec w[kTaps];
-    const float* f = filter(work.member[j]);
-    if (kScaled) {
-      const vec a = set1(work.coefficient[j]);
-      for (int i = 0; i < kTaps; i++) w[i] = a * load(f + i * kBlock);
-    } else {
-      for (int i = 0; i < kTaps; i++) w[i] = load(f + i * kBlock);
-    }
-    for (j++; j < end; j++) {
-      f = filter(work.member[j]);
-      if (kScaled) {
-        const vec a = set1(work.coefficient[j]);
-        for (int i = 0; i < kTaps; i++) w[i] = fma(a, load(f + i * kBlock), w[i]);
-      } else {
-        for (int i = 0; i < kTaps; i++) w[i] = w[i] + load(f + i * kBlock);
-      }
-    }
-    acc.multiply(w, work.merged_window + static_cast<ptrdiff_t>(b) * kWindow);
+    filters.merge<kScaled>(b, w);
+    Sums::template multiply<0, Sums::kRows>([&](int i) __attribute__((always_inline)) { return w[i]; },
+                                            work.merged_window + static_cast<ptrdiff_t>(b) * kWindow, acc.sum);
   }
   vec out[9];
   acc.finish(out);
   finish(args, 0, part, 0, 0, out);
+}
+
+// With sixteen registers: a few buckets at a time, whose taps are read from memory (merged ones from a small buffer),
+// in two passes that need nine accumulators at most.
+struct Bucket {
+  const float *taps, *window;
+};
+
+template <int kFrom, int kTo, int kCols, bool kOneRow>
+HASTE_INLINE void multiply_buckets(const Bucket* bucket, int count, Accumulators<kCols, kOneRow>& acc) {
+  vec sum[kTo - kFrom][kCols];
+  for (int k = kFrom; k < kTo; k++)
+    for (int c = 0; c < kCols; c++) sum[k - kFrom][c] = acc.sum[k][c];
+  for (int b = 0; b < count; b++) {
+    const float* taps = bucket[b].taps;
+    Accumulators<kCols, kOneRow>::template multiply<kFrom, kTo>(
+        [&](int i) __attribute__((always_inline)) { return load(taps + i * kBlock); }, bucket[b].window, sum);
+  }
+  for (int k = kFrom; k < kTo; k++)
+    for (int c = 0; c < kCols; c++) acc.sum[k][c] = sum[k - kFrom][c];
+}
+
+template <bool kScaled, int kCols, bool kOneRow>
+void convolve_in_passes(const ConvolveArgs& args, int part) {
+  constexpr int kAtATime = 8;
+  const PatchWork& work = *args.work;
+  Filters filters(args, part);
+  Accumulators<kCols, kOneRow> acc;
+  acc.clear();
+  alignas(64) float merged[kAtATime * kTaps * kBlock];
+  const int buckets = work.singles + work.merged;
+  for (int from = 0; from < buckets; from += kAtATime) {
+    Bucket bucket[kAtATime];
+    const int count = min_int(kAtATime, buckets - from);
+    for (int i = 0; i < count; i++) {
+      filters.prefetch();
+      const int b = from + i;
+      if (b < work.singles) {
+        bucket[i] = {filters.of(work.single_channel[b]), work.single_window + static_cast<ptrdiff_t>(b) * kWindow};
+        continue;
+      }
+      float* taps = merged + static_cast<ptrdiff_t>(i) * kTaps * kBlock;
+      vec w[kTaps];
+      filters.merge<kScaled>(b - work.singles, w);
+      for (int tap = 0; tap < kTaps; tap++) store(taps + tap * kBlock, w[tap]);
+      bucket[i] = {taps, work.merged_window + static_cast<ptrdiff_t>(b - work.singles) * kWindow};
+    }
+    multiply_buckets<0, 3>(bucket, count, acc);
+    if (!kOneRow) multiply_buckets<kOneRow ? 0 : 3, Accumulators<kCols, kOneRow>::kRows>(bucket, count, acc);
+  }
+  vec out[9];
+  acc.finish(out);
+  finish(args, 0, part, 0, 0, out);
+}
+
+template <bool kScaled, int kCols, bool kOneRow>
+void convolve(const ConvolveArgs& args, int part) {
+  if constexpr (kManyRegisters)
+    convolve_at_once<kScaled, kCols, kOneRow>(args, part);
+  else
+    convolve_in_passes<kScaled, kCols, kOneRow>(args, part);
 }
 
 template <int kCols>

@@ -30,16 +30,17 @@ HASTE_INLINE vec sigmoid(vec x) {
   return select(reinterpret_cast<ivec>(x == x), y, x);
 }
 
+// A NaN stays one: of two operands, max and min give the second where they cannot be compared.
 HASTE_INLINE vec activate(vec x, const Epilogue& e) {
   switch (e.activation) {
     case Activation::kIdentity:
       return x;
     case Activation::kRelu:
-      return max(x, zero());
+      return max(zero(), x);
     case Activation::kLeakyRelu:
       return select(reinterpret_cast<ivec>(x < zero()), x * set1(e.params[0]), x);
     case Activation::kClip:
-      return min(max(x, set1(e.params[0])), set1(e.params[1]));
+      return min(set1(e.params[1]), max(set1(e.params[0]), x));
     case Activation::kHardSwish:
       return x * min(max(x * set1(1.0f / 6.0f) + set1(0.5f), zero()), set1(1.0f));
     case Activation::kSilu:

@@ -134,7 +134,6 @@ struct PoolArgs {
 struct Kernels {
   const char* isa;
   int blocks_at_once;  // output blocks per call of convolve_direct
-  bool has_winograd;
   void (*hash)(const HashArgs&);
   void (*merge)(const MergeArgs&);
   void (*convolve_winograd)(const ConvolveArgs&);            // 3x3, patch 3, one block; of one row: plain windows

@@ -238,8 +238,9 @@ class Merger {
     }
     for (; i < count; i++) coefficient[i] = reduce_add(dot(window(member[i]), u));
     int stay = 0;
-    // Infinity and NaN cannot be merged; alone, such channels come out as the plain convolution has them.
-    const bool usable = uu <= __FLT_MAX__;
+    // Infinity and NaN cannot be merged, nor can what is so small that its reciprocal overflows; alone, such channels
+    // come out as the plain convolution has them.
+    const bool usable = uu == 0 || (uu >= __FLT_MIN__ && uu <= __FLT_MAX__);
     if (usable && bound < 0) {
       for (i = 0; i < count; i++) {
         out[i] = member[i];

@@ -15,7 +15,8 @@ void pool(const PoolArgs& args) {
       // Padding counts only as far as the padded input reaches: with ceil_mode the last window may hang over it.
       const int padded_h = min_int(top + args.kernel_h, args.height + args.pad_bottom) - top;
       const int padded_w = min_int(left + args.kernel_w, args.width + args.pad_right) - left;
-      const int count = args.count_include_pad ? padded_h * padded_w : (y1 - y0) * (x1 - x0);
+      const float count = args.count_include_pad ? static_cast<float>(padded_h) * static_cast<float>(padded_w)
+                                                 : static_cast<float>(y1 - y0) * static_cast<float>(x1 - x0);
       float* out = args.y + (static_cast<ptrdiff_t>(oy) * args.out_width + ox) * kBlock;
       for (int part = 0; part < kParts; part++) {
         vec result = set1(args.is_max ? -__builtin_inff() : 0.0f);
@@ -24,7 +25,7 @@ void pool(const PoolArgs& args) {
           for (int x = x0; x < x1; x++, in += kBlock)
             result = args.is_max ? max(loadu(in), result) : result + loadu(in);
         }
-        storeu(out + part * kLanes, args.is_max ? result : result / set1(static_cast<float>(count)));
+        storeu(out + part * kLanes, args.is_max ? result : result / set1(count));
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <vector>
 
 namespace haste {
@@ -16,6 +17,7 @@ struct Pool {
   std::mutex mutex;
   std::vector<Buffer> free;
   int users = 0;
+  int lent = 0;
 };
 
 Pool& pool() {
@@ -39,6 +41,13 @@ Scratch::Scratch(size_t bytes) : data_(nullptr), capacity_(0) {
   {
     Pool& p = pool();
     const std::lock_guard<std::mutex> lock(p.mutex);
+    // Room for every buffer that is out, so that giving one back cannot fail.
+    try {
+      p.free.reserve(p.free.size() + static_cast<size_t>(p.lent) + 1);
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+    p.lent++;
     // The smallest that is large enough; failing that the largest, to be replaced by a larger one.
     size_t best = p.free.size();
     for (size_t i = 0; i < p.free.size(); i++) {
@@ -62,12 +71,18 @@ Scratch::Scratch(size_t bytes) : data_(nullptr), capacity_(0) {
   }
   data_ = found.data;
   capacity_ = found.data ? found.capacity : 0;
+  if (!data_) {
+    Pool& p = pool();
+    const std::lock_guard<std::mutex> lock(p.mutex);
+    p.lent--;
+  }
 }
 
 Scratch::~Scratch() {
   if (!data_) return;
   Pool& p = pool();
   const std::lock_guard<std::mutex> lock(p.mutex);
+  p.lent--;
   p.free.push_back({data_, capacity_});
 }
 

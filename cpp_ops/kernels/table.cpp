@@ -12,7 +12,6 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     HASTE_STRING(HASTE_ISA),
     kManyRegisters ? kMaxBlocks : 1,
-    kManyRegisters,
     hash,
     merge,
     convolve_winograd,

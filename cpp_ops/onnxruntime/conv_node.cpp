@@ -143,6 +143,10 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   const bool upper = auto_pad_ == "SAME_UPPER", same = upper || auto_pad_ == "SAME_LOWER";
   const std::vector<int64_t> pads = same ? same_pads(kernel, upper) : pads_;
   params.pad_top = pads[0], params.pad_left = pads[1], params.pad_bottom = pads[2], params.pad_right = pads[3];
+  constexpr int64_t kLargest = 1 << 16;  // far above what the kernels take; keeps the next line from overflowing
+  if (params.patch < 1 || params.patch > kLargest || kernel[0] > kLargest || kernel[1] > kLargest)
+    node_.refuse("patch " + std::to_string(params.patch) + ", kernel " + std::to_string(kernel[0]) + "x" +
+                 std::to_string(kernel[1]) + ": out of range");
   const int64_t window = (params.patch + kernel[0] - 1) * (params.patch + kernel[1] - 1);
   if (v.shape.size() != 2 || v.shape[1] != window)
     node_.refuse("V has shape " + v.shape_text() + ", must be [Lmax," + std::to_string(window) + "] for patch " +

@@ -44,7 +44,10 @@ class HasteConv {
     SessionPool pool{api(), context};
     args.parallel_for = SessionPool::run;
     args.pool = &pool;
-    node_.named([&] { check(haste_conv_run(conv, &args)); });
+    node_.named([&] {
+      check(haste_conv_run(conv, &args));
+      pool.check();
+    });
   }
 
  private:

@@ -26,6 +26,7 @@ class HastePool {
     if (const haste_status status = haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2],
                                                    x.shape[3], y, SessionPool::run, &pool))
       node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
+    pool.check();
   }
 
  private:
@@ -49,6 +50,7 @@ class HasteReorder {
     if (const haste_status status = haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1],
                                                   x.shape[2], x.shape[3], SessionPool::run, &pool))
       node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
+    pool.check();
   }
 
  private:

@@ -137,11 +137,17 @@ void* output(const Api& api, OrtKernelContext* context, size_t index, size_t cou
 }
 
 void SessionPool::run(void* pool, haste_task task, size_t count, void* state) {
-  const SessionPool& self = *static_cast<SessionPool*>(pool);
+  SessionPool& self = *static_cast<SessionPool*>(pool);
   OrtStatus* status = self.api.KernelContext_ParallelFor(self.context, task, count, 0, state);
   if (!status) return;
-  self.api.ReleaseStatus(status);
-  for (size_t i = 0; i < count; i++) task(state, i);
+  if (self.failure) self.api.ReleaseStatus(self.failure);
+  self.failure = status;
+}
+
+void SessionPool::check() {
+  OrtStatus* status = failure;
+  failure = nullptr;
+  ort::check(api, status);
 }
 
 }  // namespace haste::ort

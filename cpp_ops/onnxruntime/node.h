@@ -34,7 +34,6 @@ struct Tensor {
   std::vector<int64_t> shape;
   void* data = nullptr;
 
-  bool present() const { return data != nullptr || !shape.empty(); }
   template <typename T>
   const T* values() const {
     return static_cast<const T*>(data);
@@ -48,11 +47,16 @@ Tensor tensor_of(const Api& api, const OrtValue* value);
 Tensor input(const Api& api, const OrtKernelContext* context, size_t index, size_t count);
 // Allocates output i; nullptr when the node does not ask for it.
 void* output(const Api& api, OrtKernelContext* context, size_t index, size_t count, const std::vector<int64_t>& shape);
+
 // haste_parallel_for over the session's own thread pool.
 struct SessionPool {
   const Api& api;
   const OrtKernelContext* context;
+  OrtStatus* failure = nullptr;
+
   static void run(void* pool, haste_task task, size_t count, void* state);
+  // Throws when the runtime could not run the tasks of a call.
+  void check();
 };
 
 }  // namespace haste::ort

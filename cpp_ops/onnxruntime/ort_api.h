@@ -36,48 +36,33 @@ enum MemoryType { OrtMemTypeCPUInput = -2, OrtMemTypeDefault = 0 };
 using ParallelTask = void (*)(void*, size_t);
 
 // slot(index, name, return type, arguments)
-#define HASTE_ORT_SLOTS(slot)                                                                                          \
-  slot(0, CreateStatus, OrtStatus*, (int code, const char* message)) slot(                                             \
-      2, GetErrorMessage, const char*, (const OrtStatus* status)) slot(26, CreateCustomOpDomain, OrtStatus*,           \
-                                                                       (const char* domain, OrtCustomOpDomain** out))  \
-      slot(27, CustomOpDomain_Add, OrtStatus*, (OrtCustomOpDomain * domain, const void* op)) slot(                     \
-          28, AddCustomOpDomain, OrtStatus*, (OrtSessionOptions * options, OrtCustomOpDomain * domain))                \
-          slot(51, GetTensorMutableData, OrtStatus*, (OrtValue * value, void** out)) slot(                             \
-              60, GetTensorElementType, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, int* out))                 \
-              slot(61, GetDimensionsCount, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, size_t* out)) slot(     \
-                  62, GetDimensions, OrtStatus*,                                                                       \
-                  (const OrtTensorTypeAndShapeInfo* info, int64_t* dims,                                               \
-                   size_t count)) slot(65, GetTensorTypeAndShape, OrtStatus*,                                          \
-                                       (const OrtValue* value, OrtTensorTypeAndShapeInfo** out))                       \
-                  slot(86, KernelInfoGetAttribute_int64, OrtStatus*,                                                   \
-                       (const OrtKernelInfo* info, const char* name,                                                   \
-                        int64_t* out)) slot(87, KernelInfoGetAttribute_string, OrtStatus*,                             \
-                                            (const OrtKernelInfo* info, const char* name, char* out,                   \
-                                             size_t* size)) slot(88, KernelContext_GetInputCount, OrtStatus*,          \
-                                                                 (const OrtKernelContext* context, size_t* out))       \
-                      slot(89, KernelContext_GetOutputCount, OrtStatus*,                                               \
-                           (const OrtKernelContext* context, size_t* out))                                             \
-                          slot(90, KernelContext_GetInput, OrtStatus*,                                                 \
-                               (const OrtKernelContext* context, size_t index, const OrtValue** out))                  \
-                              slot(91, KernelContext_GetOutput, OrtStatus*,                                            \
-                                   (OrtKernelContext * context, size_t index, const int64_t* dims, size_t count,       \
-                                    OrtValue** out)) slot(93, ReleaseStatus, void, (OrtStatus * status))               \
-                                  slot(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo * info))    \
-                                      slot(162, KernelInfoGetAttributeArray_float, OrtStatus*,                         \
-                                           (const OrtKernelInfo* info, const char* name, float* out, size_t* size))    \
-                                          slot(163, KernelInfoGetAttributeArray_int64, OrtStatus*,                     \
-                                               (const OrtKernelInfo* info, const char* name, int64_t* out,             \
-                                                size_t* size))                                                         \
-                                              slot(193, KernelContext_GetGPUComputeStream, OrtStatus*,                 \
-                                                   (const OrtKernelContext* context, void** out))                      \
-                                                  slot(244, KernelInfo_GetNodeName, OrtStatus*,                        \
-                                                       (const OrtKernelInfo* info, char* out, size_t* size))           \
-                                                      slot(249, KernelInfoGetConstantInput_tensor, OrtStatus*,         \
-                                                           (const OrtKernelInfo* info, size_t index, int* is_constant, \
-                                                            const OrtValue** out))                                     \
-                                                          slot(274, KernelContext_ParallelFor, OrtStatus*,             \
-                                                               (const OrtKernelContext* context, ParallelTask task,    \
-                                                                size_t total, size_t batches, void* state))
+// clang-format off
+#define HASTE_ORT_SLOTS(slot) \
+  slot(0, CreateStatus, OrtStatus*, (int code, const char* message)) \
+  slot(2, GetErrorMessage, const char*, (const OrtStatus* status)) \
+  slot(26, CreateCustomOpDomain, OrtStatus*, (const char* domain, OrtCustomOpDomain** out)) \
+  slot(27, CustomOpDomain_Add, OrtStatus*, (OrtCustomOpDomain* domain, const void* op)) \
+  slot(28, AddCustomOpDomain, OrtStatus*, (OrtSessionOptions* options, OrtCustomOpDomain* domain)) \
+  slot(51, GetTensorMutableData, OrtStatus*, (OrtValue* value, void** out)) \
+  slot(60, GetTensorElementType, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, int* out)) \
+  slot(61, GetDimensionsCount, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, size_t* out)) \
+  slot(62, GetDimensions, OrtStatus*, (const OrtTensorTypeAndShapeInfo* info, int64_t* dims, size_t count)) \
+  slot(65, GetTensorTypeAndShape, OrtStatus*, (const OrtValue* value, OrtTensorTypeAndShapeInfo** out)) \
+  slot(86, KernelInfoGetAttribute_int64, OrtStatus*, (const OrtKernelInfo* info, const char* name, int64_t* out)) \
+  slot(87, KernelInfoGetAttribute_string, OrtStatus*, (const OrtKernelInfo* info, const char* name, char* out, size_t* size)) \
+  slot(88, KernelContext_GetInputCount, OrtStatus*, (const OrtKernelContext* context, size_t* out)) \
+  slot(89, KernelContext_GetOutputCount, OrtStatus*, (const OrtKernelContext* context, size_t* out)) \
+  slot(90, KernelContext_GetInput, OrtStatus*, (const OrtKernelContext* context, size_t index, const OrtValue** out)) \
+  slot(91, KernelContext_GetOutput, OrtStatus*, (OrtKernelContext* context, size_t index, const int64_t* dims, size_t count, OrtValue** out)) \
+  slot(93, ReleaseStatus, void, (OrtStatus* status)) \
+  slot(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo* info)) \
+  slot(162, KernelInfoGetAttributeArray_float, OrtStatus*, (const OrtKernelInfo* info, const char* name, float* out, size_t* size)) \
+  slot(163, KernelInfoGetAttributeArray_int64, OrtStatus*, (const OrtKernelInfo* info, const char* name, int64_t* out, size_t* size)) \
+  slot(193, KernelContext_GetGPUComputeStream, OrtStatus*, (const OrtKernelContext* context, void** out)) \
+  slot(244, KernelInfo_GetNodeName, OrtStatus*, (const OrtKernelInfo* info, char* out, size_t* size)) \
+  slot(249, KernelInfoGetConstantInput_tensor, OrtStatus*, (const OrtKernelInfo* info, size_t index, int* is_constant, const OrtValue** out)) \
+  slot(274, KernelContext_ParallelFor, OrtStatus*, (const OrtKernelContext* context, ParallelTask task, size_t total, size_t batches, void* state))
+// clang-format on
 
 // The slots, copied out of an OrtApi.
 struct Api {
