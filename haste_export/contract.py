@@ -15,6 +15,11 @@ BLOCK: Final = 16
 """Channels per block of the blocked layout and of packed weights."""
 MAX_HYPERPLANES: Final = 32
 STATS_LENGTH: Final = 8
+MAX_KERNEL: Final = 64
+"""Largest side of a kernel; this and the limits below are those of the kernels (docs/operator.md, Limits)."""
+MAX_IN_CHANNELS: Final = 65535
+MAX_OUT_CHANNELS: Final = 2**24
+MAX_PAD: Final = 2**20
 
 NCHW: Final = "NCHW"
 BLOCKED: Final = "blocked"
@@ -31,4 +36,4 @@ FUNCTION_IR_VERSION: Final = 8
 """First IR version with model-local functions; ONNX Runtime 1.17 loads up to 9."""
 
 # Positions of HasteConv's inputs.
-X, W, B, V, L, Z, T = range(7)
+X, W, B, V, L, Z, T, A = range(8)

@@ -324,12 +324,14 @@ def haste_conv(
     activation: str = "",
     activation_params: Sequence[float] = (),
     labels: Labels | None = None,
+    correction: Float32 | None = None,
 ) -> HasteResult:
     """Run HasteConv on X [N,C,H,W] with OIHW weights [M,C,kH,kW], bias [M], V [Lmax,Q] and L = `count`.
 
     L of 0 or less is dense: every channel is its own bucket, which is the plain convolution. `labels` [N, P, C]
     takes the place of the hash codes (equal label, same bucket). A residual of rank 0 means none, as in the
-    operator. Packed weights go through `unpack` first. Raises ValueError, as a sentence, for shapes or values
+    operator. `correction` [2,M] holds a gain for the convolution and what takes the bias's place; dense mode ignores
+    it. Packed weights go through `unpack` first. Raises ValueError, as a sentence, for shapes or values
     outside the contract.
     """
     geometry = Geometry(x.shape[2], x.shape[3], weights.shape[2], weights.shape[3], pads, patch)
@@ -348,6 +350,8 @@ def haste_conv(
         )
         pixels = np.array([convolve(each, weights, patch) for each in merged], np.float64)
     sums = assemble(pixels.reshape(*patches.shape[:2], outputs, patch * patch), geometry)
+    if correction is not None and not dense:
+        sums, bias = sums * correction[0].astype(np.float64)[:, None, None], correction[1]
     sums = sums + bias.astype(np.float64)[:, None, None]
     if residual is not None and residual.ndim:
         sums = sums + residual

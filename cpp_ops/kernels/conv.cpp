@@ -156,6 +156,7 @@ haste_status create_conv(const haste_conv_params& params, const float* weights, 
   made->window_offset = window_offsets(g);
   made->hyperplanes = std::make_unique<Hyperplanes>(g, rows, static_cast<int>(params.max_hyperplanes));
   made->bias.assign(static_cast<size_t>(g.blocks_out) * kBlock, 0.0f);
+  made->unit_gain.assign(static_cast<size_t>(g.blocks_out) * kBlock, 1.0f);
   std::memcpy(made->bias.data(), bias, static_cast<size_t>(g.filters) * sizeof(float));
 
   const size_t bytes = static_cast<size_t>(g.blocks_out) * static_cast<size_t>(g.channels) *

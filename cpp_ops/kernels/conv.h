@@ -18,6 +18,7 @@ struct haste_conv {
   const float* weights = nullptr;  // packed, 64-byte aligned
   void* own_weights = nullptr;     // what `weights` points to when the caller's could not be used in place
   std::vector<float> bias;         // [blocks_out * 16], zero where m >= M
+  std::vector<float> unit_gain;    // [blocks_out * 16] ones: the gain where nothing is corrected
 
   haste_conv();
   ~haste_conv();

@@ -54,13 +54,14 @@ HASTE_INLINE vec activate(vec x, const Epilogue& e) {
 // Writes the subtile at (row, col) of the patch for `part` of output block `block`; pixels past the image are dropped.
 HASTE_INLINE void finish(const ConvolveArgs& args, int block, int part, int row, int col, const vec* out) {
   const int rows = min_int(args.rows - row, kSubtile), cols = min_int(args.cols - col, kSubtile);
+  const vec gain = loadu(args.gain + block * kBlock + part * kLanes);
   const vec bias = loadu(args.bias + block * kBlock + part * kLanes);
   for (int r = 0; r < rows; r++) {
     float* y = args.y + block * args.y_block + (row + r) * args.y_row + col * kBlock + part * kLanes;
     const float* z =
         args.z ? args.z + block * args.z_block + (row + r) * args.z_row + col * kBlock + part * kLanes : nullptr;
     for (int c = 0; c < cols; c++) {
-      vec value = out[r * kSubtile + c] + bias;
+      vec value = fma(out[r * kSubtile + c], gain, bias);
       if (z) value = value + loadu(z + c * kBlock);
       storeu(y + c * kBlock, activate(value, *args.epilogue));
     }

@@ -112,6 +112,7 @@ struct ConvolveArgs {
   const Epilogue* epilogue;
   const PatchWork* work;
   const float* weights;        // packed, of the first block: [C][taps][16]
+  const float* gain;           // [blocks * 16], of the convolution before the bias is added
   const float* bias;           // [blocks * 16]
   float* y;                    // first pixel of the patch, 16 channels per pixel
   const float* z;              // residual at the same place, or nullptr

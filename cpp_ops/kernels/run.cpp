@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstring>
+#include <vector>
 
 #include "cache_size.h"
 #include "conv.h"
@@ -47,9 +48,13 @@ class Run {
         patches_(args.batch * rows_ * columns_) {
     plan_ = args.hyperplanes > 0 ? conv.hyperplanes->plan(static_cast<int>(args.hyperplanes)) : nullptr;
     choose_tiles();
+    if (plan_) use_correction();
   }
 
-  void use_labels(const uint32_t* labels) { labels_ = labels, plan_ = nullptr; }
+  void use_labels(const uint32_t* labels) {
+    labels_ = labels, plan_ = nullptr;
+    use_correction();
+  }
 
   haste_status codes(uint32_t* out) {
     codes_out_ = out;
@@ -73,6 +78,15 @@ class Run {
   }
 
  private:
+  void use_correction() {
+    if (!args_.correction) return;
+    const size_t filters = static_cast<size_t>(g_.filters), padded = static_cast<size_t>(g_.blocks_out) * kBlock;
+    correction_.assign(2 * padded, 0.0f);
+    std::memcpy(correction_.data(), args_.correction, filters * sizeof(float));
+    std::memcpy(correction_.data() + padded, args_.correction + filters, filters * sizeof(float));
+    gain_ = correction_.data(), bias_ = correction_.data() + padded;
+  }
+
   void choose_tiles() {
     const int64_t cache = static_cast<int64_t>(l2_cache_size()) * 7 / 8;
     const int64_t block = static_cast<int64_t>(g_.channels) * g_.taps() * kBlock * 4;
@@ -329,7 +343,8 @@ class Run {
           a.epilogue = &conv_.epilogue;
           a.work = &t.work[patch];
           a.weights = conv_.weights + block * block_size;
-          a.bias = conv_.bias.data() + static_cast<ptrdiff_t>(block) * kBlock;
+          a.gain = gain_ + static_cast<ptrdiff_t>(block) * kBlock;
+          a.bias = bias_ + static_cast<ptrdiff_t>(block) * kBlock;
           const Plane y = locate(args_.y, b.y, segment, i, block),
                       z = locate(const_cast<float*>(args_.z), b.z, segment, i, block);
           a.y = y.pixel, a.y_row = y.row, a.y_block = y.block;
@@ -414,6 +429,9 @@ class Run {
   const haste_conv_run_args& args_;
   const int64_t out_height_, out_width_, rows_, columns_, patches_;
   const HashPlan* plan_ = nullptr;
+  const float* gain_ = conv_.unit_gain.data();
+  const float* bias_ = conv_.bias.data();
+  std::vector<float> correction_;  // gain and bias of a corrected run, padded to whole blocks
   const uint32_t* labels_ = nullptr;
   uint32_t* codes_out_ = nullptr;
   int64_t tile_ = 0, tiles_ = 0;

@@ -35,6 +35,7 @@ Schema conv_schema() {
            {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8},
            {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64},
            {kFloat, INPUT_OUTPUT_OPTIONAL},
+           {kFloat, INPUT_OUTPUT_OPTIONAL},
            {kFloat, INPUT_OUTPUT_OPTIONAL}},
           {{kFloat}, {kFloat, INPUT_OUTPUT_OPTIONAL}}};
 }
@@ -170,6 +171,10 @@ ConvRun ConvNode::read_inputs(const OrtKernelContext* context, const haste_conv_
   const Tensor tau = in(kT);
   if (tau.data) run.tau = scalar<float>(node_, tau, "T");
   run.z = in(kZ);
+  run.correction = in(kA);
+  if (run.correction.data && run.correction.shape != std::vector<int64_t>{2, params.out_channels})
+    node_.refuse("the correction A has shape " + run.correction.shape_text() + ", must be [2," +
+                 std::to_string(params.out_channels) + "]");
   run.shape = {run.x.shape[0], params.out_channels, 0, 0};
   return run;
 }

@@ -9,7 +9,7 @@
 
 namespace haste::ort {
 
-enum ConvInput : size_t { kX, kW, kB, kV, kL, kZ, kT };
+enum ConvInput : size_t { kX, kW, kB, kV, kL, kZ, kT, kA };
 
 // Types and presence of inputs and outputs, as docs/operator.md has them.
 Schema conv_schema();
@@ -20,7 +20,8 @@ struct ConvConstants {
 
 // What the inputs of one run say; `shape` is that of Y.
 struct ConvRun {
-  Tensor x, z;  // z.data is null without a residual
+  Tensor x, z;        // z.data is null without a residual
+  Tensor correction;  // [2,M], data is null without one
   int64_t hyperplanes;
   float tau;  // 0 when there is none
   std::vector<int64_t> shape;

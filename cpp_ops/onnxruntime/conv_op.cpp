@@ -39,6 +39,7 @@ class HasteConv {
     args.hyperplanes = run.hyperplanes;
     args.tau = run.tau;
     args.z = run.z.values<float>();
+    args.correction = run.correction.values<float>();
     args.y = static_cast<float*>(output(api(), context, 0, outputs, run.shape));
     args.stats = static_cast<float*>(output(api(), context, 1, outputs, {HASTE_STATS}));
     SessionPool pool{api(), context};

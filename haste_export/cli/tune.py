@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import onnx
+import onnx_ir as ir
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -19,16 +20,17 @@ from haste_export.cli.bench import numbers
 from haste_export.cli.eval import decimals
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
-from haste_export.compiler import compress
-from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
+from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset, top1
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
 from haste_export.evaluate.sweep import Point, sweep_compressed
+from haste_export.io import save_model
 from haste_export.membus.geometry import Core, core
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import OPTIONS, PlanFile
 from haste_export.tune import allocate
+from haste_export.tune.correct import corrected
 from haste_export.tune.data_free import local_effects, synthetic_dataset
 from haste_export.tune.levels import Level, choose_levels, make_plan
 from haste_export.tune.objective import CostName, Objective
@@ -50,6 +52,7 @@ Examples:
   haste-export model.onnx --plan model.plan.toml
 """
 
+_SAMPLES_FOR_CORRECTION = 128
 _SAMPLES_FOR_ONE_LAYER = 128  # a layer's own error needs no more; there are many layers and settings
 _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all layers an input for tau
 
@@ -82,6 +85,7 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 @click.option("--storage", type=click.Path(path_type=Path), help="Journal of the search. [default: MODEL.tune.journal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan file. [default: MODEL.plan.toml]")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Also write the model with these levels.")
+@click.option("--correct", is_flag=True, help="Correct gain and bias of every level, on 128 samples of --data.")
 @click.option("--confirm", metavar="DATA", help="Judge the levels on this data, which the search does not see.")
 @json_option
 def command(
@@ -105,6 +109,7 @@ def command(
     storage: Path | None,
     output: Path | None,
     export_to: Path | None,
+    correct: bool,
     confirm: str | None,
     json_file: str | None,
     **chosen: Any,
@@ -112,6 +117,8 @@ def command(
     """Tune a model."""
     if (data is None) != data_free:
         raise click.UsageError("give --data or --data-free, and not both")
+    if correct and (data is None or (export_to is None and confirm is None)):
+        raise click.UsageError("--correct needs --data, and --export or --confirm to have something to correct")
     proto = load_whole(model)
     if is_compressed(proto):
         raise DataError(f"{model} is compressed already; tune the original")
@@ -120,6 +127,7 @@ def command(
     preprocessing = Preprocessing(mean, std)
     document: dict[str, Any] = {"model": str(model)}
     if data is None:
+        dataset = Dataset("none", lambda: iter(()), labelled=False, metric=top1)
         plan_file = _tune_data_free(proto, options, hyperplanes, reductions, input_shape, threads, document)
     else:
         dataset = load_dataset(data, proto, batch, preprocessing)
@@ -147,10 +155,12 @@ def command(
     quiet = json_file == "-"
     if not quiet:
         console.print(f"Plan: {target}. Next: haste-export {model} --plan {target}", highlight=False)
+    planned = Options(plan=plan_file.plan, **plan_file.options)
+    compressed = _corrected(proto, planned, dataset, threads) if correct else compressed_with(proto, planned)
     if export_to is not None:
-        compress(model, export_to, plan=plan_file.plan, **plan_file.options)
+        save_model(ir.from_proto(compressed), export_to)
     if confirm is not None:
-        points = _confirm(proto, plan_file, load_dataset(confirm, proto, batch, preprocessing), threads)
+        points = _confirm(proto, compressed, plan_file, load_dataset(confirm, proto, batch, preprocessing), threads)
         document["confirmed"] = [point.to_json() for point in points]
         if not quiet:
             _print_confirmed(points, confirm)
@@ -267,8 +277,15 @@ def _print_levels(levels: Sequence[Level], cost: str, labelled: bool) -> None:
     make_console().print(table)
 
 
-def _confirm(proto: onnx.ModelProto, plan_file: PlanFile, dataset: Dataset, threads: int) -> list[Point]:
-    compressed = compressed_with(proto, Options(plan=plan_file.plan, **plan_file.options))
+def _corrected(proto: onnx.ModelProto, planned: Options, dataset: Dataset, threads: int) -> onnx.ModelProto:
+    steps = len(planned.plan.levels) * len(planned.plan.levels[0]) if planned.plan.levels else 0
+    with progress_bar("correction", steps) as advance:
+        return corrected(proto, planned, dataset.take(_SAMPLES_FOR_CORRECTION), threads, lambda: advance(1))
+
+
+def _confirm(
+    proto: onnx.ModelProto, compressed: onnx.ModelProto, plan_file: PlanFile, dataset: Dataset, threads: int
+) -> list[Point]:
     judge = Judge(proto, dataset, threads)
     settings = range(len(plan_file.plan.levels) + 1)
     with progress_bar("confirm", len(settings) * judge.stock_quality.samples) as advance:

@@ -72,6 +72,7 @@ class RunArgs(Structure):
         ("stats", c_void_p),
         ("parallel_for", c_void_p),
         ("pool", c_void_p),
+        ("correction", c_void_p),
     )
 
 
@@ -324,6 +325,7 @@ class Conv:
         *,
         tau: float = 0.0,
         residual: Float32 | None = None,
+        correction: Float32 | None = None,
         labels: Labels | None = None,
         parallel: ParallelFor | None = None,
         want_stats: bool = True,
@@ -336,6 +338,7 @@ class Conv:
         keep, address = _callback(parallel)
         args = self._args(x, memory, count)
         args.tau, args.z, args.parallel_for = tau, _address(z), address
+        args.correction = _address(correction)
         args.y = _address(buffer[GUARD:])
         args.stats = _address(stats[GUARD:]) if want_stats and labels is None else None
         if labels is None:

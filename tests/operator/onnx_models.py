@@ -74,6 +74,7 @@ HASTE_INPUTS = {
     "L": TensorProto.INT64,
     "Z": TensorProto.FLOAT,
     "T": TensorProto.FLOAT,
+    "A": TensorProto.FLOAT,
 }
 
 
@@ -86,7 +87,7 @@ def haste_model(
     **attributes: Any,
 ) -> onnx.ModelProto:
     """One HasteConv. `constants` are initializers, `fed` graph inputs of free shape; what is in neither is left out."""
-    ranks = {"X": 4, "W": 4, "B": 1, "V": 2, "L": 0, "Z": 4, "T": 0} | (ranks or {})
+    ranks = {"X": 4, "W": 4, "B": 1, "V": 2, "L": 0, "Z": 4, "T": 0, "A": 2} | (ranks or {})
     names = [name if name in constants or name in fed else "" for name in HASTE_INPUTS]
     while not names[-1]:
         names.pop()

@@ -334,7 +334,7 @@ def test_reorder_between_unknown_layouts(layout: int) -> None:
 def test_structs_have_the_sizes_of_the_header() -> None:
     """A field that is missing here would shift everything behind it without any other sign."""
     assert ctypes.sizeof(ConvParams) == 10 * 8 + 2 * 4 + 2 * 4 + 4 * 4
-    assert ctypes.sizeof(RunArgs) == 11 * 8
+    assert ctypes.sizeof(RunArgs) == 12 * 8
     assert ctypes.sizeof(PoolParams) == 2 * 4 + 8 * 8 + 4 * 4  # three ints and four bytes of padding
 
 

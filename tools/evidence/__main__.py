@@ -94,5 +94,29 @@ def gaussian(model: Path, data: str, limit: int | None, seeds: list[int], hyperp
     click.echo(gaussian_table(Measurement(model, data, limit or 500), hyperplanes, seeds).write())
 
 
+@main.command()
+@options
+@click.option("--calibrate", required=True, metavar="DATA", help="Images to calibrate on; not those of --data.")
+@click.option("--samples", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
+@click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+def correction(
+    model: Path,
+    data: str,
+    limit: int | None,
+    seeds: list[int],
+    calibrate: str,
+    samples: int,
+    hyperplanes: list[int],
+    sparsity: float,
+) -> None:
+    """Gain correction against none, at the same uniform L."""
+    from tools.evidence.correction import correction_table
+    from tools.evidence.sweeps import Measurement
+
+    measured = Measurement(model, data, limit, seeds)
+    click.echo(correction_table(measured, calibrate, samples, hyperplanes, sparsity).write())
+
+
 if __name__ == "__main__":
     main()

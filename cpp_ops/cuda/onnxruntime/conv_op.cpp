@@ -57,6 +57,7 @@ class CudaHasteConv {
     args.batch = run.x.shape[0], args.height = run.x.shape[2], args.width = run.x.shape[3];
     args.hyperplanes = run.hyperplanes;
     args.tau = run.tau;
+    if (run.correction.data) node_.node().refuse("the correction A is not supported by the CUDA kernels");
     args.z = run.z.data;
     args.y = output(api(), context, 0, outputs, run.shape);
     args.stats = static_cast<float*>(output(api(), context, 1, outputs, {HASTE_STATS}));

@@ -80,6 +80,7 @@ typedef struct haste_conv_run_args {
   float* stats;                    /* [8], or NULL */
   haste_parallel_for parallel_for; /* NULL: everything on the calling thread */
   void* pool;
+  const float* correction; /* [2,M]: compressed, y = correction[0] * convolution + correction[1] + z; NULL: none */
 } haste_conv_run_args;
 
 /* Checks everything that can be checked before a run. weights and bias [M] must outlive the conv when the weights are

@@ -1,0 +1,87 @@
+"""The correction A of a compressed run: gain of the convolution, and what takes the bias's place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from haste_export.reference import Float32, activate, haste_conv
+from tests.operator import native
+from tests.operator.cases import ACTIVATIONS, Case, Problem, build
+from tests.operator.test_onnxruntime import REFUSALS, attributes_of, constants_of, run
+
+pytestmark = pytest.mark.usefixtures("library")
+LAYER = Case(batch=2, channels=32, outputs=20, height=8, width=11, count=6, kind="relu", seed=31)
+
+
+def correction_of(problem: Problem) -> Float32:
+    rng = np.random.default_rng(problem.case.seed)
+    return np.stack([rng.uniform(0.5, 2, problem.case.outputs), rng.standard_normal(problem.case.outputs)]).astype(
+        np.float32
+    )
+
+
+def expected_from(plain: Float32, problem: Problem, correction: Float32) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Values and bound, from a run without correction, residual and activation."""
+    gain, shift = (row.astype(np.float64)[:, None, None] for row in correction)
+    bias = problem.bias.astype(np.float64)[:, None, None]
+    residual = 0.0 if problem.residual is None else problem.residual.astype(np.float64)
+    sums = gain * (plain.astype(np.float64) - bias) + shift + residual
+    addends = gain * (np.abs(plain) + np.abs(bias)) + np.abs(shift) + np.abs(residual)
+    params = tuple(float(np.float32(value)) for value in ACTIVATIONS[problem.case.activation])
+    return activate(sums, problem.case.activation, params), 8 * np.finfo(np.float32).eps * addends
+
+
+@pytest.mark.parametrize("isa", native.available_isas())
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
+@pytest.mark.parametrize("activation", ["", "Relu", "Clip"])
+@pytest.mark.parametrize("y_layout", ["NCHW", "blocked"])
+def test_gain_and_bias(isa: str, kernel: tuple[int, int], activation: str, y_layout: str) -> None:
+    outputs = 32 if y_layout == "blocked" else 20
+    case = replace(LAYER, kernel=kernel, activation=activation, outputs=outputs, residual=True, y_layout=y_layout)
+    problem = build(case)
+    correction = correction_of(problem)
+    with native.selected_isa(isa):
+        conv = problem.native_conv()
+        bare = build(replace(case, activation="", residual=False)).native_conv().run(problem.x, case.count).y
+        y = conv.run(problem.x, case.count, residual=problem.residual, correction=correction).y
+        dense = conv.run(problem.x, 0, residual=problem.residual, correction=correction).y
+        np.testing.assert_array_equal(dense, conv.run(problem.x, 0, residual=problem.residual).y, "dense ignores it")
+    expected, bound = expected_from(bare, problem, correction)
+    assert (np.abs(y - expected) <= bound).all()
+
+
+def test_the_reference_does_the_same() -> None:
+    problem = build(LAYER)
+    correction = correction_of(problem)
+    arguments = (problem.x, problem.weights, problem.bias, problem.hyperplanes)
+    plain = haste_conv(*arguments, 6, pads=LAYER.pads).y
+    y = haste_conv(*arguments, 6, pads=LAYER.pads, correction=correction).y
+    expected, bound = expected_from(plain, problem, correction)
+    assert (np.abs(y - expected) <= bound).all()
+    dense = haste_conv(*arguments, 0, pads=LAYER.pads, correction=correction).y
+    np.testing.assert_array_equal(dense, haste_conv(*arguments, 0, pads=LAYER.pads).y)
+
+
+def feeds_of(problem: Problem, correction: Float32) -> dict[str, NDArray[Any]]:
+    zero = np.array(0, np.float32)
+    return {"X": problem.x, "L": np.array(problem.case.count, np.int64), "Z": zero, "T": zero, "A": correction}
+
+
+def test_as_an_input_of_the_node() -> None:
+    problem = build(LAYER)
+    correction = correction_of(problem)
+    y, _ = run(constants_of(problem), feeds_of(problem, correction), **attributes_of(LAYER))
+    direct = problem.native_conv().run(problem.x, LAYER.count, correction=correction).y
+    np.testing.assert_array_equal(y, direct)
+
+
+@pytest.mark.parametrize("shape", [(20,), (1, 20), (2, 19), (20, 2)])
+def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    problem = build(LAYER)
+    with pytest.raises(REFUSALS, match="the correction A has shape"):
+        run(constants_of(problem), feeds_of(problem, np.ones(shape, np.float32)), **attributes_of(LAYER))
