@@ -12,6 +12,7 @@ import onnx
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
 from haste_export.cli.eval import DEFAULT_HYPERPLANES, decimals
+from haste_export.cli.outputs import check_outputs
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
 from haste_export.errors import OptionError, OutputError
@@ -77,6 +78,8 @@ def command(
     json_file: str | None,
 ) -> None:
     """Write the page."""
+    target = output or model.with_suffix(".html")
+    check_outputs([target, json_file], [model, data, plan_path])
     proto = load_whole(model)
     if data is not None:
         dataset = load_dataset(data, proto, batch, Preprocessing(mean, std)).take(limit)
@@ -90,7 +93,6 @@ def command(
     if shown not in settings:
         raise OptionError(f"--setting {shown} is none of {', '.join(map(str, settings))}")
     contents = _contents(model.name, proto, compressed, dataset, settings, shown, image, threads)
-    target = output or model.with_suffix(".html")
     try:
         target.write_text(render(contents), encoding="utf-8")
     except OSError as error:

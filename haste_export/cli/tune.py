@@ -18,6 +18,7 @@ from rich.table import Table
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
 from haste_export.cli.eval import decimals
+from haste_export.cli.outputs import check_outputs
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset, top1
@@ -119,6 +120,9 @@ def command(
         raise click.UsageError("give --data or --data-free, and not both")
     if correct and (data is None or (export_to is None and confirm is None)):
         raise click.UsageError("--correct needs --data, and --export or --confirm to have something to correct")
+    target = output or model.with_suffix(".plan.toml")
+    journal = storage or model.with_name(f"{model.name}.tune.journal")
+    check_outputs([target, export_to, None if data_free else journal, json_file], [model, data, confirm])
     proto = load_whole(model)
     if is_compressed(proto):
         raise DataError(f"{model} is compressed already; tune the original")
@@ -132,7 +136,6 @@ def command(
     else:
         dataset = load_dataset(data, proto, batch, preprocessing)
         dataset = dataset.take(limit) if limit is not None else dataset
-        journal = storage or model.with_name(f"{model.name}.tune.journal")
         space = (hyperplanes, taus)
         plan_file = _tune(
             proto,
@@ -148,7 +151,6 @@ def command(
             threads,
             document,
         )
-    target = output or model.with_suffix(".plan.toml")
     plan_file.write(target)
     document["plan"] = str(target)
     console = make_console()
