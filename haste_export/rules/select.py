@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from haste_export.constants import Constants
+from haste_export.contract import MAX_IN_CHANNELS, MAX_KERNEL, MAX_OUT_CHANNELS, MAX_PAD
 from haste_export.graph import sizes_of
 
 
@@ -66,8 +67,17 @@ def conv_form(node: ir.Node, constants: Constants) -> ConvForm | str:
         if bias is None:
             return "its bias is computed at run time"
     form = ConvForm(weights, bias, (0, 0, 0, 0))
+    if max(form.kernel) > MAX_KERNEL:
+        sides = " by ".join(map(str, form.kernel))
+        return f"its kernel is {sides}, larger than {MAX_KERNEL} by {MAX_KERNEL}"
+    if form.in_channels > MAX_IN_CHANNELS:
+        return f"it has {form.in_channels} input channels, more than {MAX_IN_CHANNELS}"
+    if form.out_channels > MAX_OUT_CHANNELS:
+        return f"it has {form.out_channels} output channels, more than {MAX_OUT_CHANNELS}"
     pads = _explicit_pads(node, form.kernel)
-    return pads if isinstance(pads, str) else ConvForm(weights, bias, pads)
+    if isinstance(pads, str):
+        return pads
+    return ConvForm(weights, bias, pads) if max(pads) <= MAX_PAD else f"its padding is larger than {MAX_PAD}"
 
 
 def _explicit_pads(node: ir.Node, kernel: tuple[int, int]) -> tuple[int, int, int, int] | str:

@@ -44,6 +44,10 @@ def only_layer(model: onnx.ModelProto, **options: Any) -> str:
         ("group = 2", (16, 8, 3, 3), "float[1,16,9,8] x", "it has 2 groups"),
         ("group = 1", (16, 16, 3), "float[1,16,9] x", "it is a 1-D convolution"),
         ("group = 1", (4, 4, 3, 3, 3), "float[1,4,5,5,5] x", "it is a 3-D convolution"),
+        ("pads = [70,0,70,0]", (1, 1, 65, 3), "float[1,1,9,8] x", "its kernel is 65 by 3, larger than 64 by 64"),
+        ("group = 1", (1, 65536, 1, 1), "float[1,65536,2,2] x", "it has 65536 input channels, more than 65535"),
+        ("group = 1", (2**24 + 1, 1, 1, 1), "float[1,1,1,1] x", "it has 16777217 output channels, more than 16777216"),
+        ("pads = [0,1048577,0,0]", (16, 16, 3, 3), "float[1,16,9,8] x", "its padding is larger than 1048576"),
         ("pads = [0,-1,0,0]", (16, 16, 3, 3), "float[1,16,9,8] x", "it has negative padding"),
     ],
 )
