@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,11 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import onnxruntime
 
 import runtime_ops
 from haste_export.contract import STEERING_HYPERPLANES, STEERING_LEVEL
 from haste_export.errors import CheckFailedError, OptionError
+from haste_export.io import load_model
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 
@@ -104,19 +108,46 @@ def check_models(
 def load_feeds(path: Path, original: Path) -> dict[str, npt.NDArray[Any]]:
     """Read inputs from an .npz with an array per input, or from an .npy for a model with one input.
 
-    Raises OptionError if the file cannot be read or does not fit the model.
+    Raises OptionError if the file cannot be read or does not fit the model, and UnreadableModelError as `load_model`.
     """
     try:
-        loaded = np.load(path)
-    except (OSError, ValueError) as error:
+        # Opened here, because NumPy leaves a broken archive open.
+        with path.open("rb") as file:
+            loaded = np.load(file)
+            feeds = (
+                None if isinstance(loaded, np.ndarray) else {name: np.asarray(loaded[name]) for name in loaded.files}
+            )
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise OptionError(f"cannot read the input {path}: {error}") from error
-    if not isinstance(loaded, np.ndarray):
-        return {name: loaded[name] for name in loaded.files}
-    session = onnxruntime.InferenceSession(str(original), _quiet(), providers=["CPUExecutionProvider"])
-    names = [node.name for node in session.get_inputs()]
-    if len(names) != 1:
-        raise OptionError(f"{path} holds one array, and the model has {len(names)} inputs; use an .npz")
-    return {names[0]: loaded}
+    known = {str(value.name): value for value in load_model(original).graph.inputs}
+    inputs = {name: value for name, value in known.items() if not value.is_initializer()}
+    if feeds is None:
+        if len(inputs) != 1:
+            raise OptionError(f"{path} holds one array, and the model has {len(inputs)} inputs; use an .npz")
+        feeds = {next(iter(inputs)): loaded}
+    for name in inputs:
+        if name not in feeds:
+            raise OptionError(f"{path} has no array for the input '{name}'")
+    for name, array in feeds.items():
+        if name not in known:
+            raise OptionError(f"{path} has an array '{name}', and the model has no such input")
+        _check_fits(array, known[name], path)
+    return feeds
+
+
+def _check_fits(array: npt.NDArray[Any], value: ir.Value, path: Path) -> None:
+    """Raise OptionError if an array is of another type than the input, or its static sizes are others."""
+    if value.dtype not in (None, ir.DataType.STRING) and array.dtype != value.dtype.numpy():
+        raise OptionError(f"{path}: '{value.name}' is {array.dtype}, and the model wants {value.dtype.numpy()}")
+    if value.shape is None:
+        return
+    sizes = [dim if isinstance(dim, int) else None for dim in value.shape]
+    fits = len(sizes) == array.ndim and all(
+        size in (None, given) for size, given in zip(sizes, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("?" if size is None else str(size) for size in sizes)
+        raise OptionError(f"{path}: '{value.name}' has the shape {list(array.shape)}, and the model wants [{wanted}]")
 
 
 def _library() -> str | None:

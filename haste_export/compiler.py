@@ -18,7 +18,7 @@ from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, Z
 from haste_export.dims import Dims
 from haste_export.errors import HasteError, OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.graph import nodes_of
-from haste_export.io import default_target, load_model, save_model, write_report
+from haste_export.io import check_outputs, default_target, load_model, save_model
 from haste_export.options import Options
 from haste_export.passes.attach_functions import AttachFunctions
 from haste_export.passes.finish import Finish
@@ -51,9 +51,9 @@ def compress(model: ModelOrPath, output: str | Path | None = None, **options: An
     """Rewrite the convolutions of a trained model into HasteConv.
 
     Args:
-        model: a path or a ModelProto; neither is changed.
+        model: a path or a ModelProto; neither is changed, unless `output` is the same path.
         output: where to write, for a path; `model.haste.onnx` beside `model.onnx` if omitted. The report goes beside
-            it, as `model.haste.json`.
+            it, as `model.haste.json`, and replaces no file but such a report.
         **options: see `Options`; also `external_data=True` to write the weights into a file of their own, and
             `timing`, a `haste_export.speed.timing.Timing`, which says how `select="measured"` measures.
 
@@ -90,10 +90,12 @@ def compress_with_report(
         return copy, report
     source = Path(model)
     target = default_target(source) if output is None else Path(output)
-    result, report = _selected(load_model(source), chosen, timing)
-    save_model(result if report.rewritten else load_model(source), target, external_data=external_data)
+    original = load_model(source)
+    check_outputs(target, source, original, external_data=external_data)
+    result, report = _selected(original, chosen, timing)
     report.source, report.target = str(source), str(target)
-    write_report(report, target)
+    kept = result if report.rewritten else load_model(source)
+    save_model(kept, target, external_data=external_data, report=report)
     return type(model)(target), report
 
 

@@ -6,16 +6,18 @@ import contextlib
 import errno
 import json
 import os
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 
-from haste_export.errors import OutputError, UnreadableModelError
+from haste_export.errors import OptionError, OutputError, UnreadableModelError
 from haste_export.graph import sizes_of
 from haste_export.report import Report
 
@@ -24,6 +26,8 @@ _SLACK_FOR_GRAPH = 2**26
 _PAGE = 4096
 """Alignment of tensors in external data: they can be mapped, and packed weights used in place, which needs 64 bytes."""
 _EXTERNAL_THRESHOLD = 1024
+_REPORT_KEYS = frozenset({"schema", "version", "summary", "layers"})
+"""What every report has; a JSON file without them is somebody else's."""
 
 
 def default_target(source: Path) -> Path:
@@ -37,8 +41,14 @@ def report_path(target: Path) -> Path:
     return target.with_suffix(".json") if target.suffix == ".onnx" else Path(f"{target}.json")
 
 
+def data_path(target: Path) -> Path:
+    """`model.onnx.data` beside the file that `model.onnx` is or links to, because readers look beside that file."""
+    real = _real(target)
+    return real.with_name(f"{real.name}.data")
+
+
 def load_model(path: Path) -> ir.Model:
-    """Read a model; external data is mapped when it is needed, never copied as a whole.
+    """Read a model; weights in external data are mapped when they are needed, never copied as a whole.
 
     Raises UnreadableModelError if the file, or its external data, is missing or is not what it should be.
     """
@@ -57,35 +67,96 @@ def load_model(path: Path) -> ir.Model:
         model = ir.from_proto(proto)
     except Exception as error:
         raise UnreadableModelError(f"{path} is not a valid ONNX model: {error}") from error
-    base = path.parent
-    for graph in model.graphs():
-        ir.external_data.set_base_dir(graph, base)
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                _check_external(value.const_value, path)
+    for tensor in external_tensors(model):
+        _locate(tensor, path)
+        _check_external(tensor, path)
+    # Attributes are not addressed by name as initializers are, so nothing later would know to write them elsewhere.
+    for node, attribute in _tensor_attributes(model):
+        if isinstance(attribute.value, ir.ExternalTensor):
+            node.attributes[attribute.name] = ir.AttrTensor(attribute.name, _internal(attribute.value))
+        elif attribute.type == ir.AttributeType.TENSORS:
+            tensors = [_internal(t) if isinstance(t, ir.ExternalTensor) else t for t in attribute.as_tensors()]
+            node.attributes[attribute.name] = ir.AttrTensors(attribute.name, tensors)
     return model
 
 
-def save_model(model: ir.Model, target: Path, *, external_data: bool = False) -> None:
-    """Write a model to `target`, and its weights to `target`.data if asked or if it is too large for one file.
+def external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
+    """Tensors that live in other files: initializers and attributes, of subgraphs and local functions too."""
+    found: list[object] = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    for _, attribute in _tensor_attributes(model):
+        found += attribute.as_tensors() if attribute.type == ir.AttributeType.TENSORS else [attribute.value]
+    return [tensor for tensor in found if isinstance(tensor, ir.ExternalTensor)]
 
-    Raises OutputError if that fails; then what stood there is untouched. (Two files cannot change in one step: if the
-    machine stops between the two renames, new weights stand beside the old model.)
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise OptionError if a file that will be written is one that is read."""
+    inputs = list(inputs)
+    for output in outputs:
+        for read in inputs:
+            if same_file(output, read):
+                raise OptionError(f"{output} would be overwritten, and it is an input; choose another output name")
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths are one file, or would be if it existed."""
+    if _real(a) == _real(b):
+        return True
+    try:
+        return a.samefile(b)  # two spellings, where the file system ignores case
+    except OSError:
+        return False
+
+
+def check_outputs(target: Path, source: Path, model: ir.Model, *, external_data: bool) -> None:
+    """Raise OptionError if compressing `source` to `target` would destroy a file that is not the result's own.
+
+    The target may be the source, whose weights may then be replaced as well.
+
+    Args:
+        target: where the model goes; the report and the weights go beside it.
+        source: where `model` was read.
+        model: the original.
+        external_data: whether the weights go to a file of their own.
+    """
+    in_place, report = same_file(target, source), report_path(target)
+    weights = {Path(tensor.path) for tensor in external_tensors(model)}
+    written = [data_path(target)] if external_data or _size(model) > _PROTOBUF_LIMIT - _SLACK_FOR_GRAPH else []
+    refuse_overwriting([report], [source, target, *weights])
+    refuse_overwriting([target], weights)
+    refuse_overwriting(written, [source, report, *([] if in_place else weights)])
+    if report.is_file() and not _is_report(report):
+        raise OptionError(
+            f"{report} would be overwritten by the report, and it is no report of haste-export; "
+            "choose another output name, which names the report too (--json writes a further copy)"
+        )
+
+
+def save_model(model: ir.Model, target: Path, *, external_data: bool = False, report: Report | None = None) -> None:
+    """Write a model to `target`, its weights to `target`.data if asked or if it is too large for one file.
+
+    The report goes beside it in the same step: all files are replaced, or none.
+
+    Raises OutputError if that fails; then what stood there is untouched. (Several files cannot change in one step: if
+    the machine stops between the renames, new weights stand beside the old model.)
     """
     tensors = {value: value.const_value for graph in model.graphs() for value in graph.initializers.values()}
-    size = sum(tensor.nbytes for tensor in tensors.values() if tensor is not None)
-    external_data = external_data or size > _PROTOBUF_LIMIT - _SLACK_FOR_GRAPH
-    data_target = target.with_name(f"{target.name}.data")
+    external_data = external_data or _size(model) > _PROTOBUF_LIMIT - _SLACK_FOR_GRAPH
+    data_target = data_path(target)
+    # The model comes last: it never stands without its weights.
+    places = [*([data_target] if external_data else []), *([report_path(target)] if report else []), target]
     try:
-        # The weights first: their rename comes first too, so a model never stands without its weights.
-        with _replacements(*([data_target] if external_data else []), target) as files:
+        with _replacements(*places) as files:
             if external_data:
                 _externalise(tensors, files[0], data_target)
             else:
                 _internalise(tensors)
+            if report is not None:
+                files[-2].write(_json(report.to_json()))
             files[-1].write(ir.to_proto(model).SerializeToString())
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {error.filename or target}: {error.strerror or error}") from error
+    except (EncodeError, ValueError) as error:
+        raise OutputError(f"cannot write {target}: it does not fit into an ONNX file ({error})") from error
     finally:
         for value, tensor in tensors.items():
             value.const_value = tensor
@@ -100,39 +171,115 @@ def write_report(report: Report, target: Path) -> Path:
 
 def write_json(document: object, path: Path) -> None:
     """Write a JSON file atomically. Raises OutputError."""
+    _write(_json(document), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, UTF-8, atomically. Raises OutputError."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise OutputError(f"cannot write {path}: a name in it is no Unicode text ({error.reason})") from error
+    _write(data, path)
+
+
+def _json(document: object) -> bytes:
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _write(data: bytes, path: Path) -> None:
     try:
         with _replacements(path) as (file,):
-            file.write((json.dumps(document, indent=2) + "\n").encode())
+            file.write(data)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def _is_report(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.keys() >= _REPORT_KEYS
+
+
+def _real(path: Path) -> Path:
+    """The file behind links; unlike Path.resolve, this takes links that go in circles as they are."""
+    return Path(os.path.realpath(path))
+
+
 @contextlib.contextmanager
 def _replacements(*targets: Path) -> Iterator[list[IO[bytes]]]:
-    """New files that take the places of `targets` once all are safely on the disk, or vanish if the block fails."""
-    real = [target.resolve() for target in targets]  # a link stays a link
-    for place in real:
-        if place.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    """New files that take the places of `targets` once all are safely on the disk, or vanish if the block fails.
+
+    A device or a pipe cannot be replaced: it is written to.
+    """
+    for target in targets:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     files: list[IO[bytes]] = []
     temporaries: list[Path] = []
+    renames: list[tuple[Path, Path]] = []
     try:
         with contextlib.ExitStack() as stack:
-            for place in real:
+            for target in targets:
+                if target.exists() and not target.is_file():
+                    files.append(stack.enter_context(target.open("wb")))
+                    continue
+                place = _real(target)  # a link stays a link
                 # mkstemp, because its file is new and readable by nobody else until it is complete.
-                handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent)
+                try:
+                    handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent)
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, str(target)) from error
                 temporaries.append(Path(name))
+                renames.append((temporaries[-1], place))
                 files.append(stack.enter_context(os.fdopen(handle, "wb")))
             yield files
             for file in files:
                 file.flush()
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    continue
                 os.fsync(file.fileno())
-        for temporary, place in zip(temporaries, real, strict=True):
-            temporary.chmod(_mode_of(place))
-            temporary.replace(place)
+        _rename_all(renames)
     finally:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
+
+
+def _rename_all(renames: Sequence[tuple[Path, Path]]) -> None:
+    """Rename each new file to its place; if one fails, put back what stood in the places of those before it."""
+    undo: list[tuple[Path, Path | None]] = []
+    backups: list[Path] = []
+    try:
+        for index, (new, place) in enumerate(renames):
+            new.chmod(_mode_of(place))
+            old = None
+            if index < len(renames) - 1 and place.exists():
+                old = new.with_suffix(".old")
+                backups.append(old)
+                _keep(place, old)
+            new.replace(place)
+            undo.append((place, old))
+    except OSError:
+        for place, old in reversed(undo):
+            with contextlib.suppress(OSError):
+                if old is None:
+                    place.unlink()
+                else:
+                    old.replace(place)
+        raise
+    finally:
+        for backup in backups:
+            backup.unlink(missing_ok=True)
+
+
+def _keep(place: Path, backup: Path) -> None:
+    """A second name for a file; a copy, where the file system has no hard links."""
+    try:
+        backup.hardlink_to(place)
+    except OSError:
+        shutil.copy2(place, backup)
 
 
 def _mode_of(path: Path) -> int:
@@ -170,7 +317,42 @@ def _internalise(tensors: dict[ir.Value, ir.TensorProtocol | None]) -> None:
     """Load external tensors, so that the result does not depend on the files of the original."""
     for value, tensor in tensors.items():
         if isinstance(tensor, ir.ExternalTensor):
-            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=value.name)
+            value.const_value = _internal(tensor)
+
+
+def _internal(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    """The tensor as one that goes into the model's file."""
+    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
+
+
+def _size(model: ir.Model) -> int:
+    """Bytes of the model's constants."""
+    constants = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    for _, attribute in _tensor_attributes(model):
+        constants += attribute.as_tensors() if attribute.type == ir.AttributeType.TENSORS else [attribute.as_tensor()]
+    return sum(tensor.nbytes for tensor in constants if tensor is not None)
+
+
+def _tensor_attributes(model: ir.Model) -> list[tuple[ir.Node, ir.Attr]]:
+    """Attributes that hold tensors, with their nodes, of subgraphs and local functions too."""
+    kinds = (ir.AttributeType.TENSOR, ir.AttributeType.TENSORS)
+    nodes = [
+        *model.graph.all_nodes(),
+        *(node for function in model.functions.values() for node in function.all_nodes()),
+    ]
+    return [
+        (node, attribute)
+        for node in nodes
+        for attribute in node.attributes.values()
+        if attribute.type in kinds and not attribute.is_ref()
+    ]
+
+
+def _locate(tensor: ir.ExternalTensor, model: Path) -> None:
+    """Let the tensor's place count from the model's folder; behind a link, from that of the file if it is there."""
+    tensor.base_dir = model.parent
+    if not Path(tensor.path).exists() and (Path(_real(model).parent) / tensor.location).exists():
+        tensor.base_dir = _real(model).parent
 
 
 def _check_external(tensor: ir.ExternalTensor, model: Path) -> None:

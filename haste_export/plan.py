@@ -82,7 +82,7 @@ class Plan:
             )
         except OSError as error:
             raise OptionError(f"cannot read the plan {path}: {error.strerror or error}") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             if isinstance(error, OptionError):
                 raise
             raise OptionError(f"{path} is not a plan: {error}") from error

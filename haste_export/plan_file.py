@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haste_export.errors import OptionError, OutputError
+from haste_export.errors import OptionError
+from haste_export.io import write_text
 from haste_export.plan import LayerSetting, Plan
 
 if sys.version_info >= (3, 11):
@@ -55,29 +56,29 @@ class PlanFile:
     comments: Sequence[str] = ()
 
     def write(self, path: Path) -> None:
-        """Write the file. Raises OutputError when that fails."""
-        try:
-            path.write_text(self.text(), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        """Write the file atomically. Raises OutputError when that fails, and OptionError as `text` does."""
+        write_text(self.text(), path)
 
     def text(self) -> str:
-        """The file's text."""
+        """The file's text. Raises OptionError if the levels name different layers, which a plan file cannot say."""
         levels = self.plan.levels
         layers = list(dict.fromkeys(name for level in levels for name in level))
-        lines = [f"# {comment}".rstrip() for comment in self.comments]
+        for number, level in enumerate(levels, 1):
+            if missing := [name for name in layers if name not in level]:
+                raise OptionError(f"level {number} of the plan does not name '{missing[0]}', and another level does")
+        lines = [f"# {line}".rstrip() for comment in self.comments for line in comment.splitlines() or [""]]
         lines += ["", f"default_level = {self.plan.default_level}", "", "[options]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in self.options.items()]
         lines += ["", "[stay_conv]  # layers that stay Conv, and why"]
-        lines += [f"{json.dumps(name)} = {json.dumps(reason)}" for name, reason in self.plan.stay_conv.items()]
+        lines += [f"{_quoted(name)} = {_quoted(reason)}" for name, reason in self.plan.stay_conv.items()]
         lines += ["", f"[hyperplanes]  # L at level {_numbered(len(levels))}; 0 is dense"]
         for name in layers:
-            lines.append(f"{json.dumps(name)} = {[level[name].hyperplanes for level in levels]}")
+            lines.append(f"{_quoted(name)} = {[level[name].hyperplanes for level in levels]}")
         if self.plan.bounds_error:
             lines += ["", f"[tau]  # error bound at level {_numbered(len(levels))}; 0 is none"]
             for name in layers:
                 if any(level[name].tau for level in levels):
-                    lines.append(f"{json.dumps(name)} = {[level[name].tau for level in levels]}")
+                    lines.append(f"{_quoted(name)} = {[level[name].tau for level in levels]}")
         return "\n".join(lines).lstrip() + "\n"
 
 
@@ -105,6 +106,8 @@ def read_plan(path: Path) -> PlanFile:
         options = {key: _option(key, value) for key, value in document.get("options", {}).items()}
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error
+    except OverflowError as error:
+        raise OptionError(f"{path}: a number in it is too large") from error
     return PlanFile(plan, options)
 
 
@@ -136,7 +139,7 @@ def _row(name: str, values: Any) -> list[Any]:
 
 
 def _setting(name: str, count: float, tau: float) -> LayerSetting:
-    if count != int(count):
+    if isinstance(count, float) and not count.is_integer():
         raise OptionError(f"'{name}' must have whole numbers of hyperplanes, not {count}")
     return LayerSetting(int(count), float(tau))
 
@@ -148,6 +151,11 @@ def _option(key: str, value: Any) -> Any:
     if not isinstance(value, int if kind is int else (int, float) if kind is float else str):
         raise OptionError(f"[options] {key} = {value!r} is no {kind.__name__}")
     return kind(value)
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's, but TOML has no surrogate pairs and wants U+007F escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _numbered(levels: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,15 +111,15 @@ def array_feeds(path: Path, inputs: Sequence[ModelInput]) -> Feeds:
         InputValueError: the file cannot be read, lacks an input, or an array has another rank or size than the input.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputValueError(f"cannot read {path} as a .npy or .npz file: {error}") from error
     if isinstance(loaded, np.ndarray):
         if len(inputs) != 1:
             raise InputValueError(f"{path} holds one array, but the model has {len(inputs)} inputs: use a .npz file")
         arrays = {inputs[0].name: loaded}
-    else:
-        arrays = dict(loaded)
     missing = [entry.name for entry in inputs if entry.name not in arrays]
     if missing:
         raise InputValueError(f"{path} has no array for {', '.join(missing)}")

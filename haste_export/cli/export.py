@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -23,6 +23,9 @@ from haste_export.errors import CheckFailedError, OptionError
 from haste_export.options import ISAS
 from haste_export.report import LayerReport, Report
 from haste_export.version import __version__
+
+if TYPE_CHECKING:
+    from haste_export.check import Feeds
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _EPILOG = """
@@ -126,6 +129,7 @@ def command(
     if omitted), with a report beside it. The result runs exactly like the original where the op library is not.
     """
     # Imported here, so that --help answers at once.
+    from haste_export.check import load_feeds
     from haste_export.compiler import compress_with_report
     from haste_export.plan import Plan
     from haste_export.plan_file import PlanFile, read_plan
@@ -136,6 +140,8 @@ def command(
     options.update(_not_on_the_command_line(stored.options))
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
+    _refuse_collisions(model, output, json_file, external_data, [plan_file, check_input, npy])
+    feeds = load_feeds(check_input, model) if check_input is not None else None
     options["select"] = _selection(options["select"], only_faster, npy)
     with _measuring(options["select"]) as progress:
         timing = Timing(threads, npy, progress=progress)
@@ -149,7 +155,7 @@ def command(
             **options,
         )
     if check_runs or check_input is not None:
-        _check(report, model, target, check_runs, check_input, input_shapes)
+        _check(report, model, target, check_runs, feeds, input_shapes)
     write_json(report.to_json(), json_file)
     if json_file != "-":
         _print(report, make_console(), verbose)
@@ -195,20 +201,36 @@ def _not_on_the_command_line(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(
-    report: Report, model: Path, target: Path, runs: int, feeds_file: Path | None, shapes: dict[str, tuple[int, ...]]
+    report: Report, model: Path, target: Path, runs: int, feeds: Feeds | None, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     """Fill in `report.check` and write the report anew."""
-    from haste_export.check import check_models, load_feeds
+    from haste_export.check import check_models
     from haste_export.io import write_report
 
-    feeds = load_feeds(feeds_file, model) if feeds_file is not None else None
-    report.check = check_models(model, target, runs, feeds=feeds, shapes=shapes).to_json()
+    # The file behind a link, because its weights are beside it.
+    report.check = check_models(model, target.resolve(), runs, feeds=feeds, shapes=shapes).to_json()
     write_report(report, target)
 
 
 def _refuse_overwriting(model: Path, output: Path | None) -> None:
     if output is not None and output.resolve() == model.resolve():
         raise OptionError("--check needs the original; write to another file")
+
+
+def _refuse_collisions(
+    model: Path, output: Path | None, json_file: str | None, external_data: bool, read: Sequence[Path | None]
+) -> None:
+    """Raise OptionError if a file that the command writes is one that it reads, or --json is the model it writes."""
+    from haste_export.io import data_path, default_target, refuse_overwriting, report_path, same_file
+
+    target = output or default_target(model)
+    inputs = [path for path in read if path is not None]
+    written = [target, report_path(target), *([data_path(target)] if external_data else [])]
+    refuse_overwriting(written, inputs)
+    if json_file not in (None, "-"):
+        refuse_overwriting([Path(str(json_file))], [model, *inputs])
+        if any(same_file(Path(str(json_file)), path) for path in (target, data_path(target))):
+            raise OptionError(f"--json {json_file} would overwrite the model; choose another file")
 
 
 def _print(report: Report, console: Console, verbose: int) -> None:

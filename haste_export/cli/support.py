@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from rich.console import Console
 
-from haste_export.errors import HasteError, OutputError, UnreadableModelError
+from haste_export.errors import HasteError, UnreadableModelError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -57,14 +57,12 @@ def write_json(result: Any, target: str | None) -> None:
     """
     if target is None:
         return
-    text = json.dumps(result, indent=2)
     if target == "-":
-        click.echo(text)
+        click.echo(json.dumps(result, indent=2))
         return
-    try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+    from haste_export import io  # imported here, so that --help answers at once
+
+    io.write_json(result, Path(target))
 
 
 def read_model(path: Path) -> onnx.ModelProto:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -129,11 +131,11 @@ def _only(inputs: Sequence[ModelInput]) -> ModelInput:
 
 def _npz(path: Path, inputs: Sequence[ModelInput], batch: int, preprocessing: Preprocessing) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path} as a .npz file: {error}") from error
-    except AttributeError as error:  # np.load returns a bare array for a .npy file
+    except (AttributeError, TypeError) as error:  # a .npy file is a bare array; which of the two depends on Python
         raise DataError(f"{path} holds one array; a .npz file with `images` and `labels` is wanted") from error
     if all(entry.name in arrays for entry in inputs):
         whole = {entry.name: arrays[entry.name].astype(entry.dtype, copy=False) for entry in inputs}

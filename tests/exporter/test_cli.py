@@ -113,6 +113,44 @@ def test_check_takes_an_input(path: Path, tmp_path: Path) -> None:
     assert_error(call(path, "--check-input", tmp_path / "bad.npy"), 2, "cannot read the input")
 
 
+def test_inputs_for_the_check_are_read_before_anything_is_written(path: Path, tmp_path: Path) -> None:
+    image = np.zeros((1, 16, 5, 9), np.float32)
+    np.savez(tmp_path / "whole.npz", x=image)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "spoilt.npz").write_bytes(whole.replace(bytes(16), b"0123456789abcdef", 1))
+    np.savez(tmp_path / "other.npz", z=image)
+    np.savez(tmp_path / "more.npz", x=image, z=image)
+    np.save(tmp_path / "double.npy", image.astype(np.float64))
+    np.save(tmp_path / "flat.npy", image[0])
+    np.save(tmp_path / "wide.npy", np.zeros((1, 16, 5, 8), np.float32))
+    sentences = {
+        "empty.npy": "cannot read the input", "cut.npz": "cannot read the input", "spoilt.npz": "cannot read the input",
+        "other.npz": "no array for the input 'x'", "more.npz": "the model has no such input",
+        "double.npy": "the model wants float32", "flat.npy": "the shape [16, 5, 9]", "wide.npy": "[?, 16, ?, 9]",
+    }  # fmt: skip
+    for name, sentence in sentences.items():
+        assert_error(call(path, "--check-input", tmp_path / name), 2, sentence)
+    assert not path.with_name("net.haste.onnx").exists()
+
+
+def test_inputs_are_never_overwritten(path: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "tuned.json"
+    plan.write_text('{"levels": [{"b": 5}]}')
+    np.save(tmp_path / "out.json", np.zeros((1, 16, 5, 9), np.float32))
+    (tmp_path / "out.json.npy").rename(tmp_path / "out.json")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    sentence = "would be overwritten, and it is an input"
+    assert_error(call(path, tmp_path / "tuned.onnx", "--plan", plan), 2, sentence)
+    assert_error(call(path, plan, "--plan", plan), 2, sentence)
+    assert_error(call(path, tmp_path / "out.onnx", "--check-input", tmp_path / "out.json"), 2, sentence)
+    assert_error(call(path, tmp_path / "new.onnx", "--json", path), 2, sentence)
+    assert_error(call(path, tmp_path / "new.onnx", "--json", plan, "--plan", plan), 2, sentence)
+    assert_error(call(path, tmp_path / "new.onnx", "--json", tmp_path / "new.onnx"), 2, "would overwrite the model")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_a_failed_check_is_exit_code_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from haste_export.passes import pack
 
@@ -151,10 +189,15 @@ def test_no_convolution_is_a_valid_end(tmp_path: Path) -> None:
         (["--input-shape", "x:1,16,4,9", "--input-shape", "x:1,16,5,9"], "'x' is named twice"),
         (["--input-shape", "x:1,8,4,9"], "which [1, 8, 4, 9] contradicts"),
         (["--plan", "none.json"], "cannot read the plan"),
+        (["--plan", "infinite.json"], "is not a plan"),
+        (["--plan", "nan.toml"], "whole numbers"),
         (["--no-such-option"], "No such option"),
     ],
 )
-def test_mistakes_in_options(path: Path, arguments: list[str], sentence: str) -> None:
+def test_mistakes_in_options(path: Path, arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    Path("infinite.json").write_text('{"levels": [{"a": Infinity}]}')
+    Path("nan.toml").write_text('[hyperplanes]\n"a" = [nan]')
     assert_error(call(path, *arguments), 2, sentence)
     assert not path.with_name("net.haste.onnx").exists()
 
@@ -172,3 +215,17 @@ def test_help_and_version() -> None:
     assert "haste-export model.onnx small.onnx --check 3" in text
     assert haste_export.__version__ in call("--version").output
     assert haste_export.__version__ == runtime_ops.__version__
+
+
+@pytest.mark.parametrize("content", ["empty", "cut"])
+def test_other_commands_refuse_broken_arrays_too(path: Path, tmp_path: Path, content: str) -> None:
+    from haste_export.cli.main import command as main
+
+    np.savez(tmp_path / "whole.npz", x=np.zeros((1, 16, 8, 9), np.float32))
+    data = (tmp_path / "whole.npz").read_bytes()
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"" if content == "empty" else data[: len(data) // 2])
+    result = CliRunner().invoke(main, ["bench", str(path), str(path), "--npy", str(broken)])
+    assert_error(result, 2, "cannot read")
+    result = CliRunner().invoke(main, ["eval", str(path), "--data", str(broken)])
+    assert_error(result, 2, "cannot read")

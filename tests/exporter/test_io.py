@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import stat
@@ -16,8 +17,8 @@ import pytest
 from onnx import numpy_helper
 
 from haste_export import compress, compress_with_report
-from haste_export.errors import OutputError, UnreadableModelError, UnsupportedModelError
-from haste_export.io import default_target, report_path
+from haste_export.errors import OptionError, OutputError, UnreadableModelError, UnsupportedModelError
+from haste_export.io import default_target, load_model, report_path, write_json, write_text
 from tests.exporter.models import assert_same_function, filters, haste_convs, op_types, random_feeds, run, text_model
 
 BODY = "[a] p = Conv <pads = [1,1,1,1]> (x, w)\nr = Relu (p)\n[b] y = Conv <pads = [1,1,1,1]> (r, v)"
@@ -220,6 +221,163 @@ def test_links_and_permissions_survive(path: Path, tmp_path: Path) -> None:
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert haste_convs(onnx.load(real))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "default_level = 1", '{"schema": 1}'])
+def test_a_file_that_is_no_report_is_not_replaced(path: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "out.json").write_text(content)
+    with pytest.raises(OptionError, match=r"out.json would be overwritten by the report.*another output name.*--json"):
+        compress(path, tmp_path / "out.onnx", select="all")
+    assert (tmp_path / "out.json").read_text() == content
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_an_earlier_report_is_replaced(path: Path) -> None:
+    compress(path, skip_first=2, select="all")
+    compress(path, select="all")
+    assert json.loads(path.with_name("net.haste.json").read_text())["summary"]["rewritten"] == 1
+
+
+def test_a_report_never_replaces_the_model_or_its_weights(model: onnx.ModelProto, tmp_path: Path) -> None:
+    onnx.save(
+        model,
+        tmp_path / "net.json",
+        format="protobuf",
+        save_as_external_data=True,
+        location="out.onnx.data",
+        size_threshold=0,
+    )
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(OptionError, match=r"net.json would be overwritten, and it is an input"):
+        compress(tmp_path / "net.json", tmp_path / "net.onnx", select="all")
+    with pytest.raises(OptionError, match=r"out.onnx.data would be overwritten, and it is an input"):
+        compress(tmp_path / "net.json", tmp_path / "out.onnx", external_data=True, select="all")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_report_that_cannot_be_written_leaves_all_files(path: Path, tmp_path: Path, external: bool) -> None:
+    target = tmp_path / "out.onnx"
+    target.write_bytes(b"old model")
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(OutputError, match="cannot write"):
+        compress(path, target, external_data=external, select="all")
+    assert target.read_bytes() == b"old model"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["net.onnx", "out.json", "out.onnx"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("existing", [True, False])
+@pytest.mark.parametrize("failing", [".onnx", ".json"])
+def test_a_rename_that_fails_undoes_those_before_it(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, existing: bool, links: bool
+) -> None:
+    target = tmp_path / "out.onnx"
+    if existing:
+        compress(path, target, external_data=True, skip_first=0, select="all")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    replace = Path.replace
+
+    def fail(self: Path, place: Path) -> Path:
+        if self.suffix == ".part" and place.suffix == failing:
+            raise PermissionError(13, "no", str(place))
+        return replace(self, place)
+
+    def no_links(self: Path, place: Path) -> None:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    with pytest.raises(OutputError, match="cannot write"):
+        compress(path, target, external_data=True, select="all", seed=3)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_weights_go_beside_the_file_behind_a_link(path: Path, tmp_path: Path, model: onnx.ModelProto) -> None:
+    real, link = tmp_path / "store" / "real.onnx", tmp_path / "link.onnx"
+    real.parent.mkdir()
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    compress(path, link, external_data=True, skip_first=0, select="all")
+    assert link.is_symlink()
+    assert sorted(file.name for file in real.parent.iterdir()) == ["real.onnx", "real.onnx.data"]
+    assert not (tmp_path / "link.onnx.data").exists()
+    feeds = random_feeds(model)
+    assert np.allclose(run(model, feeds)[0], run(onnx.load(real), feeds)[0], atol=1e-5)
+    assert len(load_model(link).graph.initializers) > 2, "a link to a model is read with the weights beside the model"
+
+
+CONSTANTS = """
+    c = Constant <value = float[16,16,1,1] {{{zeros}}}> ()
+    p = Conv (x, c)
+    q = test.add (p)
+    y = If (flag) <
+        then_branch = then_body () => (float[1,16,9,8] t) {{ k = Constant <value = float[4] {{1, 2, 3, 4}}> ()
+            s = ReduceSum (k) t = Add (q, s) }},
+        else_branch = else_body () => (float[1,16,9,8] e) {{ e = Neg (q) }}>"""
+ADD = """<domain: "test", opset_import: ["": 17]> add (i) => (o) { k = Constant <value = float[2] {5, 6}> ()
+    s = ReduceSum (k) o = Add (i, s) }"""
+
+
+@pytest.mark.parametrize("external", [False, True])
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_external_data_in_attributes(tmp_path: Path, external: bool, rewritten: bool) -> None:
+    """Constants of the graph, of a branch and of a local function lie in the file of weights."""
+    body = CONSTANTS.format(zeros=", ".join(["0.5"] * 256))
+    model = text_model(body, inputs="float[1,16,9,8] x, bool flag", functions=ADD)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    bodies = [copy.graph, copy.functions[0], copy.graph.node[-1].attribute[0].g]
+    data = b""
+    for part in bodies:
+        tensor = part.node[0].attribute[0].t
+        raw = numpy_helper.to_array(tensor).tobytes()
+        tensor.ClearField("float_data")
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", "net.bin"), ("offset", str(len(data))), ("length", str(len(raw)))):
+            tensor.external_data.add(key=key, value=value)
+        data += raw
+    (folder / "net.onnx").write_bytes(copy.SerializeToString())
+    with pytest.raises(UnreadableModelError, match=r"net.bin is missing"):
+        compress(folder / "net.onnx")
+    (folder / "net.bin").write_bytes(data)
+    skip = 0 if rewritten else 1
+    target = compress(folder / "net.onnx", tmp_path / "out.onnx", external_data=external, skip_first=skip, select="all")
+    (folder / "net.bin").unlink()
+    written = onnx.load(target)
+    assert len(haste_convs(written)) == rewritten
+    feeds = {**random_feeds(text_model(body)), "flag": np.array(True)}
+    assert np.allclose(run(model, feeds)[0], run(written, feeds)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_small_files_are_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.txt"
+    write_text("é\n", file)
+    assert file.read_bytes() == "é\n".encode()
+
+    def fail(self: Path, place: Path) -> Path:
+        raise PermissionError(13, "no", str(place))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    for write in (lambda: write_text("new", file), lambda: write_json({}, file)):
+        with pytest.raises(OutputError, match="cannot write"):
+            write()
+    assert file.read_bytes() == "é\n".encode()
+    assert list(tmp_path.iterdir()) == [file]
+    with pytest.raises(OutputError, match="no Unicode text"):
+        write_text("\ud800", file)
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        write_json([1], pipe)
+        assert json.loads(reader.read()) == [1]
+    assert pipe.is_fifo()
 
 
 @pytest.mark.slow

@@ -50,6 +50,10 @@ def test_comments_a_bare_number_and_missing_tables(tmp_path: Path) -> None:
         ("[options]\nspeed = 1", "which is none of"),
         ("[options]\nseed = 'x'", "is no int"),
         ("default_level = 4\n[hyperplanes]\na = [1]", "default level 4"),
+        ("[hyperplanes]\na = [nan]", "whole numbers"),
+        ("[hyperplanes]\na = [-inf]", "whole numbers"),
+        ("[hyperplanes]\na = [1]\n[tau]\na = [nan]", "finite"),
+        (f"[hyperplanes]\na = [1]\n[tau]\na = [1{'0' * 400}]", "too large"),
         ("default_level = 'x'", "must be a number"),
     ],
 )
@@ -64,3 +68,27 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
         read_plan(tmp_path / "none.toml")
     with pytest.raises(OutputError, match="cannot write"):
         PlanFile(PLAN).write(tmp_path / "no" / "plan.toml")
+
+
+@pytest.mark.parametrize("value", ["Infinity", "NaN", '{"hyperplanes": -Infinity}'])
+def test_a_json_plan_with_numbers_that_are_none(tmp_path: Path, value: str) -> None:
+    (tmp_path / "plan.json").write_text(f'{{"levels": [{{"a": {value}}}]}}')
+    with pytest.raises(OptionError, match="is not a plan"):
+        read_plan(tmp_path / "plan.json")
+
+
+def test_any_name_reads_back(tmp_path: Path) -> None:
+    names = ["\N{GRINNING FACE}", "é", 'a"b\\c', "tab\tnew\nline", "\x7f\x01", "𝄞/conv"]
+    plan = Plan(
+        dict.fromkeys([f"{name}!" for name in names], "\N{GRINNING FACE}"), (dict.fromkeys(names, LayerSetting(3)),)
+    )
+    PlanFile(plan, comments=["two\nlines"]).write(tmp_path / "plan.toml")
+    assert read_plan(tmp_path / "plan.toml").plan == plan
+
+
+def test_levels_of_different_layers_have_no_file(tmp_path: Path) -> None:
+    plan = Plan(levels=({"a": LayerSetting(3)}, {"b": LayerSetting(3)}))
+    (tmp_path / "plan.toml").write_text("old")
+    with pytest.raises(OptionError, match="level 1 of the plan does not name 'b'"):
+        PlanFile(plan).write(tmp_path / "plan.toml")
+    assert (tmp_path / "plan.toml").read_text() == "old"
