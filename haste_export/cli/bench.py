@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from haste_export.bench.inputs import (
 from haste_export.bench.machine import machine
 from haste_export.bench.plan import Row, Setting, run_plan
 from haste_export.bench.worker import Candidate
+from haste_export.cli.parameters import not_negative
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, read_model, write_json
 from haste_export.contract import DOMAIN
 from haste_export.errors import MissingDependencyError
@@ -31,6 +33,7 @@ from runtime_ops import LibraryNotFoundError, library_path
 
 RANDOM_INPUT = "random values"
 LETTERS = "AB"
+_THREADS_PER_CORE = 4
 
 HELP = """Time a model in ONNX Runtime.
 
@@ -77,7 +80,13 @@ def numbers(least: int) -> Callable[[click.Context, click.Parameter, str | None]
 @click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input.")
 @click.option("--image", type=click.Path(path_type=Path), help="Feed this photograph, resized, scaled to 0..1.")
 @click.option("--npy", type=click.Path(path_type=Path), help="Feed the array of a .npy, or those of a .npz file.")
-@click.option("--assert-speedup", type=float, metavar="X", help="Exit with 1 if a row's speed-up is below X.")
+@click.option(
+    "--assert-speedup",
+    type=float,
+    callback=not_negative,
+    metavar="X",
+    help="Exit with 1 if a row's speed-up is below X.",
+)
 @json_option
 def command(
     model: Path,
@@ -97,6 +106,7 @@ def command(
     """Time one or two models."""
     if image is not None and npy is not None:
         raise click.UsageError("--image and --npy exclude each other")
+    _check_threads(threads)
     if hyperplanes and level:
         raise click.UsageError("--hyperplanes and --level exclude each other")
     protos = [read_model(path) for path in (model, other) if path is not None]
@@ -111,6 +121,13 @@ def command(
         print_rows(rows, source)
     write_json({"machine": machine(), "input": source, "rows": [row.as_dict() for row in rows]}, json_file)
     check_speedup(rows, assert_speedup)
+
+
+def _check_threads(threads: Sequence[int]) -> None:
+    """Raise click.UsageError for more threads than can tell anything about this machine."""
+    most = _THREADS_PER_CORE * (os.cpu_count() or 1)
+    if max(threads) > most:
+        raise click.UsageError(f"--threads {max(threads)}: at most {most} are timed here, {_THREADS_PER_CORE} per core")
 
 
 def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) -> list[Candidate]:

@@ -14,6 +14,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from haste_export.cli.bench import numbers
+from haste_export.cli.outputs import check_outputs
+from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.errors import OutputError
@@ -21,6 +23,7 @@ from haste_export.evaluate.dataset import Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.layers import LayerEffect, layer_effects, sort_by_harm
 from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
+from haste_export.evaluate.plot import check_plot
 from haste_export.evaluate.sweep import Point, Spread, summarise, sweep, sweep_compressed
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
@@ -45,18 +48,8 @@ Examples:
 DEFAULT_HYPERPLANES = [8, 10, 14, 20]
 
 
-def decimals(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    """Option callback: comma-separated numbers."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no list of numbers such as 0.5,0.5", ctx, param) from None
-
-
 @click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("--data", required=True, metavar="DATA", help="What to judge on.")
 @click.option("--hyperplanes", callback=numbers(0), help="L, or levels: a list. [default: 8,10,14,20, or all]")
 @click.option("--seeds", callback=numbers(0), default="0", show_default=True, help="Seeds of the hyperplanes.")
@@ -69,12 +62,18 @@ def decimals(ctx: click.Context, param: click.Parameter, text: str | None) -> tu
 @click.option("--per-layer", is_flag=True, help="Which layer costs how much, at the first L and seed.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples per run.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first samples only.")
-@click.option("--mean", callback=decimals, help="Subtracted from images in 0..1, one number or one per channel.")
-@click.option("--std", callback=decimals, help="Images are then divided by this.")
+@click.option("--mean", callback=decimals(), help="Subtracted from images in 0..1, one number or one per channel.")
+@click.option("--std", callback=decimals(above=0), help="Images are then divided by this.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Intra-op threads; 0 leaves it to ONNX Runtime.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the numbers as CSV.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture, .svg or .png.")
-@click.option("--assert-drop", type=float, metavar="X", help="Exit with 1 if an L loses more; 0.01 is a point.")
+@click.option(
+    "--assert-drop",
+    type=float,
+    callback=not_negative,
+    metavar="X",
+    help="Exit with 1 if an L loses more; 0.01 is a point.",
+)
 @json_option
 def command(
     model: Path,
@@ -94,6 +93,9 @@ def command(
     **chosen: Any,
 ) -> None:
     """Judge a model at several settings, or layer by layer."""
+    check_outputs([csv_file, plot, json_file], [model, data])
+    if plot is not None:
+        check_plot(plot)
     proto = load_whole(model)
     dataset = load_dataset(data, proto, batch, Preprocessing(mean, std))
     dataset = dataset.take(limit) if limit is not None else dataset

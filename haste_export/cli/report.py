@@ -11,8 +11,9 @@ import onnx
 
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
-from haste_export.cli.eval import DEFAULT_HYPERPLANES, decimals
+from haste_export.cli.eval import DEFAULT_HYPERPLANES
 from haste_export.cli.outputs import check_outputs
+from haste_export.cli.parameters import ModelPath, decimals
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
 from haste_export.errors import OptionError, OutputError
@@ -41,7 +42,7 @@ Examples:
 
 
 @click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("--data", metavar="DATA", help="As for `haste eval`. [default: synthetic images]")
 @click.option("--hyperplanes", callback=numbers(1), help="Values of L, or levels.  [default: 8,10,14,20; all levels]")
 @click.option("--setting", type=click.IntRange(1), help="The one shown in detail. [default: the middle one]")
@@ -52,8 +53,8 @@ Examples:
 @click.option("--plan", "plan_path", type=click.Path(path_type=Path), help="Compress a plain model by this plan.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples per run.")
 @click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="Use the first samples only.")
-@click.option("--mean", callback=decimals, help="Subtracted from images in 0..1, one number or one per channel.")
-@click.option("--std", callback=decimals, help="Images are then divided by this.")
+@click.option("--mean", callback=decimals(), help="Subtracted from images in 0..1, one number or one per channel.")
+@click.option("--std", callback=decimals(above=0), help="Images are then divided by this.")
 @click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input, without --data.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Intra-op threads; 0 leaves it to ONNX Runtime.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: MODEL.html]")

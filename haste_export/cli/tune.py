@@ -17,8 +17,8 @@ from rich.table import Table
 
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
-from haste_export.cli.eval import decimals
 from haste_export.cli.outputs import check_outputs
+from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset, top1
@@ -59,19 +59,32 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 
 
 @click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.option("--data", metavar="DATA", help="What to tune on, as for `haste eval`.")
 @click.option("--data-free", is_flag=True, help="Tune on nothing but the model.")
-@click.option("--max-drop", type=float, default=0.01, show_default=True, help="Loss allowed; 0.01 is a point.")
+@click.option(
+    "--max-drop",
+    type=float,
+    callback=not_negative,
+    default=0.01,
+    show_default=True,
+    help="Loss allowed; 0.01 is a point.",
+)
 @click.option(
     "--objective", type=click.Choice(["flops", "time", "memory"]), default="flops", show_default=True, help="To save."
 )
 @click.option("--core", "core_name", default="cortex-a72", show_default=True, help="Whose caches: objective memory.")
-@click.option("--reductions", callback=decimals, default="0.2,0.3,0.4", show_default=True, help="Data-free: to save.")
+@click.option(
+    "--reductions",
+    callback=decimals(above=0, below=1),
+    default="0.2,0.3,0.4",
+    show_default=True,
+    help="Data-free: to save.",
+)
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="In all, earlier ones too.")
 @click.option("--levels", type=click.IntRange(1), default=3, show_default=True, help="Levels to choose.")
 @click.option("--hyperplanes", callback=numbers(1), default="6,7,8,9,10,12,14,17,20,24", show_default=True)
-@click.option("--tau", "taus", callback=decimals, default="0", show_default=True, help="Values to try; 0 is none.")
+@click.option("--tau", "taus", callback=decimals(), default="0", show_default=True, help="Values to try; 0 is none.")
 @click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
 @click.option("--patch", type=int, default=Options.patch, show_default=True, help="A patch is p x p output pixels.")
@@ -79,8 +92,8 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 @click.option("--skip-first", type=int, default=Options.skip_first, show_default=True, help="Convolutions left alone.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples per run.")
 @click.option("--limit", type=click.IntRange(1), help="Tune on the first samples only.")
-@click.option("--mean", callback=decimals, help="Subtracted from images in 0..1, one number or one per channel.")
-@click.option("--std", callback=decimals, help="Images are then divided by this.")
+@click.option("--mean", callback=decimals(), help="Subtracted from images in 0..1, one number or one per channel.")
+@click.option("--std", callback=decimals(above=0), help="Images are then divided by this.")
 @click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input, data-free.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Intra-op threads; 0 leaves it to ONNX Runtime.")
 @click.option("--storage", type=click.Path(path_type=Path), help="Journal of the search. [default: MODEL.tune.journal]")

@@ -6,12 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haste_export.errors import MissingDependencyError
+from haste_export.errors import MissingDependencyError, OptionError, OutputError
 from haste_export.evaluate.layers import LayerEffect
 from haste_export.evaluate.sweep import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+FORMATS = (".svg", ".png", ".pdf")
+
+
+def check_plot(path: Path) -> None:
+    """Find out before any work that a picture can not be drawn.
+
+    Raises:
+        OptionError: the ending of the name is not that of a picture.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise OptionError(f"--plot {path}: the name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    _pyplot()
 
 
 def plot_sweep(
@@ -34,7 +50,7 @@ def plot_sweep(
             axis.axhline(stock_score * 100, color="0.6", linestyle="--", label="stock")
     axes[0].set_ylabel(f"{metric} (%)" if number == "score" else "agreement with stock (%)")
     figure.suptitle(label)
-    figure.savefig(path)
+    _save(figure, path)
     plot.close(figure)
 
 
@@ -82,8 +98,15 @@ def plot_layers(path: Path, effects: Sequence[LayerEffect], label: str) -> None:
     axis.set_xlabel("relative error")
     axis.legend(fontsize=8)
     axis.set_title(label)
-    figure.savefig(path)
+    _save(figure, path)
     plot.close(figure)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _pyplot() -> Any:

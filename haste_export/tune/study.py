@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haste_export.errors import MissingDependencyError, OutputError
+from haste_export.errors import MissingDependencyError, OptionError, OutputError
 from haste_export.plan import LayerSetting
 from haste_export.tune.objective import Result
 
@@ -23,6 +23,7 @@ Settings = Mapping[str, LayerSetting]
 
 _POPULATION = 16
 _RESULT = "result"
+_LONGEST_FIRST_LINE = 1 << 20
 
 
 class Search:
@@ -50,18 +51,22 @@ class Search:
         Raises:
             MissingDependencyError: Optuna is not installed.
             OutputError: the journal can not be written.
+            OptionError: the file is something else.
         """
         optuna = _optuna()
         self._layers, self._counts, self._taus = list(layers), sorted(counts), sorted(taus)
         name = hashlib.sha256(json.dumps([identity, self._layers, self._counts, self._taus]).encode()).hexdigest()[:16]
+        _check_journal(storage)
         try:
             backend = optuna.storages.journal.JournalFileBackend(str(storage))
             journal = optuna.storages.JournalStorage(backend)
+            self._study = optuna.create_study(
+                storage=journal, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
+            )
         except OSError as error:
             raise OutputError(f"cannot write {storage}: {error.strerror or error}") from error
-        self._study = optuna.create_study(
-            storage=journal, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
-        )
+        except (ValueError, TypeError, LookupError) as error:  # whatever Optuna's reader stumbles over
+            raise OptionError(f"{storage} is not a journal of haste tune; choose another --storage") from error
         # A sampler that began with the same seed again would repeat the trials that are done.
         sampler_seed = seed + len(self._study.trials)
         self._study.sampler = optuna.samplers.NSGAIISampler(population_size=_POPULATION, seed=sampler_seed)
@@ -116,6 +121,22 @@ class Search:
         if len(self._taus) > 1:
             parameters |= {f"tau {name}": self._taus.index(choice[name].tau) for name in self._layers}
         return parameters
+
+
+def _check_journal(path: Path) -> None:
+    """Raise OptionError for a file of another kind: Optuna would append to it, and only then fail to read it."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(_LONGEST_FIRST_LINE)
+        known = not first or "op_code" in dict(json.loads(first))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, TypeError):
+        known = False
+    if not known:
+        raise OptionError(f"{path} is not a journal of haste tune; choose another --storage")
 
 
 def _optuna() -> Any:

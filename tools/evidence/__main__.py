@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from haste_export.cli.bench import numbers
-from haste_export.cli.eval import decimals
+from haste_export.cli.parameters import decimals
 
 
 def options(function: Any) -> Any:
@@ -50,7 +50,7 @@ def hyperplanes(
 @options
 @merge_option
 @click.option("--hyperplanes", "count", type=int, default=12, show_default=True)
-@click.option("--sparsities", callback=decimals, default="0,0.33333,0.5,0.66667,0.8,0.9", show_default=True)
+@click.option("--sparsities", callback=decimals(), default="0,0.33333,0.5,0.66667,0.8,0.9", show_default=True)
 def sparsity(
     model: Path, data: str, limit: int | None, seeds: list[int], merge: str, count: int, sparsities: tuple[float, ...]
 ) -> None:
