@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import os
-import shutil
-import stat
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from haste_export.errors import OptionError, OutputError, UnreadableModelError
 from haste_export.graph import sizes_of
+from haste_export.replace import real_path, replacements
 from haste_export.report import Report
 
 _PROTOBUF_LIMIT = 2**31 - 1
@@ -43,7 +38,7 @@ def report_path(target: Path) -> Path:
 
 def data_path(target: Path) -> Path:
     """`model.onnx.data` beside the file that `model.onnx` is or links to, because readers look beside that file."""
-    real = _real(target)
+    real = real_path(target)
     return real.with_name(f"{real.name}.data")
 
 
@@ -99,7 +94,7 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 def same_file(a: Path, b: Path) -> bool:
     """Whether two paths are one file, or would be if it existed."""
-    if _real(a) == _real(b):
+    if real_path(a) == real_path(b):
         return True
     try:
         return a.samefile(b)  # two spellings, where the file system ignores case
@@ -145,7 +140,7 @@ def save_model(model: ir.Model, target: Path, *, external_data: bool = False, re
     # The model comes last: it never stands without its weights.
     places = [*([data_target] if external_data else []), *([report_path(target)] if report else []), target]
     try:
-        with _replacements(*places) as files:
+        with replacements(*places) as files:
             if external_data:
                 _externalise(tensors, files[0], data_target)
             else:
@@ -189,7 +184,7 @@ def _json(document: object) -> bytes:
 
 def _write(data: bytes, path: Path) -> None:
     try:
-        with _replacements(path) as (file,):
+        with replacements(path) as (file,):
             file.write(data)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -201,94 +196,6 @@ def _is_report(path: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and document.keys() >= _REPORT_KEYS
-
-
-def _real(path: Path) -> Path:
-    """The file behind links; unlike Path.resolve, this takes links that go in circles as they are."""
-    return Path(os.path.realpath(path))
-
-
-@contextlib.contextmanager
-def _replacements(*targets: Path) -> Iterator[list[IO[bytes]]]:
-    """New files that take the places of `targets` once all are safely on the disk, or vanish if the block fails.
-
-    A device or a pipe cannot be replaced: it is written to.
-    """
-    for target in targets:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    files: list[IO[bytes]] = []
-    temporaries: list[Path] = []
-    renames: list[tuple[Path, Path]] = []
-    try:
-        with contextlib.ExitStack() as stack:
-            for target in targets:
-                if target.exists() and not target.is_file():
-                    files.append(stack.enter_context(target.open("wb")))
-                    continue
-                place = _real(target)  # a link stays a link
-                # mkstemp, because its file is new and readable by nobody else until it is complete.
-                try:
-                    handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent)
-                except OSError as error:
-                    raise OSError(error.errno, error.strerror, str(target)) from error
-                temporaries.append(Path(name))
-                renames.append((temporaries[-1], place))
-                files.append(stack.enter_context(os.fdopen(handle, "wb")))
-            yield files
-            for file in files:
-                file.flush()
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    continue
-                os.fsync(file.fileno())
-        _rename_all(renames)
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
-
-
-def _rename_all(renames: Sequence[tuple[Path, Path]]) -> None:
-    """Rename each new file to its place; if one fails, put back what stood in the places of those before it."""
-    undo: list[tuple[Path, Path | None]] = []
-    backups: list[Path] = []
-    try:
-        for index, (new, place) in enumerate(renames):
-            new.chmod(_mode_of(place))
-            old = None
-            if index < len(renames) - 1 and place.exists():
-                old = new.with_suffix(".old")
-                backups.append(old)
-                _keep(place, old)
-            new.replace(place)
-            undo.append((place, old))
-    except OSError:
-        for place, old in reversed(undo):
-            with contextlib.suppress(OSError):
-                if old is None:
-                    place.unlink()
-                else:
-                    old.replace(place)
-        raise
-    finally:
-        for backup in backups:
-            backup.unlink(missing_ok=True)
-
-
-def _keep(place: Path, backup: Path) -> None:
-    """A second name for a file; a copy, where the file system has no hard links."""
-    try:
-        backup.hardlink_to(place)
-    except OSError:
-        shutil.copy2(place, backup)
-
-
-def _mode_of(path: Path) -> int:
-    """Permissions of the file that is replaced, or those of any new file."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _externalise(tensors: dict[ir.Value, ir.TensorProtocol | None], file: IO[bytes], target: Path) -> None:
@@ -351,8 +258,8 @@ def _tensor_attributes(model: ir.Model) -> list[tuple[ir.Node, ir.Attr]]:
 def _locate(tensor: ir.ExternalTensor, model: Path) -> None:
     """Let the tensor's place count from the model's folder; behind a link, from that of the file if it is there."""
     tensor.base_dir = model.parent
-    if not Path(tensor.path).exists() and (Path(_real(model).parent) / tensor.location).exists():
-        tensor.base_dir = _real(model).parent
+    if not Path(tensor.path).exists() and (Path(real_path(model).parent) / tensor.location).exists():
+        tensor.base_dir = real_path(model).parent
 
 
 def _check_external(tensor: ir.ExternalTensor, model: Path) -> None:
