@@ -25,6 +25,7 @@ from haste_export.bench.inputs import (
 from haste_export.bench.machine import machine
 from haste_export.bench.plan import Row, Setting, run_plan
 from haste_export.bench.worker import Candidate
+from haste_export.cli.environment import check_isa
 from haste_export.cli.parameters import not_negative
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, read_model, write_json
 from haste_export.contract import DOMAIN
@@ -134,10 +135,11 @@ def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) 
     """Pair each model with the library if it needs one; a compressed model alone is compared with its fallback.
 
     Raises:
-        MissingDependencyError: a model is compressed, and the op library was not found.
+        MissingDependencyError: a model is compressed, and the op library was not found, or lacks what HASTE_ISA names.
     """
     library = None
     if any(is_compressed(proto) for proto in protos):
+        check_isa()
         try:
             library = library_path()
         except LibraryNotFoundError as error:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from haste_export.cli.parameters import ModelPath
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MAX_HYPERPLANES
 from haste_export.errors import CheckFailedError, OptionError
@@ -62,7 +63,7 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
 
 
 @click.command("haste-export", cls=HasteCommand, epilog=_EPILOG, context_settings=CONTEXT)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=ModelPath())
 @click.argument("output", type=click.Path(path_type=Path), required=False)
 @click.option("--hyperplanes", type=int, default=14, show_default=True, help="L, the default of the steering input.")
 @click.option("--max-hyperplanes", type=int, default=MAX_HYPERPLANES, show_default=True, help="Largest L to store.")
@@ -130,6 +131,7 @@ def command(
     """
     # Imported here, so that --help answers at once.
     from haste_export.check import load_feeds
+    from haste_export.cli.environment import check_isa
     from haste_export.compiler import compress_with_report
     from haste_export.plan import Plan
     from haste_export.plan_file import PlanFile, read_plan
@@ -140,6 +142,7 @@ def command(
     options.update(_not_on_the_command_line(stored.options))
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
+        check_isa()
     _refuse_collisions(model, output, json_file, external_data, [plan_file, check_input, npy])
     feeds = load_feeds(check_input, model) if check_input is not None else None
     options["select"] = _selection(options["select"], only_faster, npy)

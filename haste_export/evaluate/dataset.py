@@ -111,8 +111,8 @@ def load_dataset(
         return _folder(path, _only(inputs), _batch_size(inputs, batch), chosen)
     if path.suffix == ".npz" or path.is_file():
         return _npz(path, inputs, _batch_size(inputs, batch), chosen)
-    module, colon, function = source.partition(":")
-    if not colon:
+    module, _, function = source.partition(":")
+    if not (module and function):
         raise DataError(f"--data {source}: no such file or directory, and no entry point pkg.module:function")
     return _entry_point(source, module, function, inputs)
 

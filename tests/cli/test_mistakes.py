@@ -10,7 +10,7 @@ import pytest
 from .conftest import haste
 
 
-@pytest.mark.parametrize("command", ["tune", "report", "eval"])
+@pytest.mark.parametrize("command", ["export", "tune", "report", "eval"])
 def test_a_model_needs_a_name(command: str, tmp_path: Path) -> None:
     needed = {"tune": ["--data-free"], "eval": ["--data", "x.npz"]}.get(command, [])
     for model, says in (("", "empty"), (tmp_path, "is a directory")):
@@ -57,3 +57,13 @@ def test_a_file_that_is_no_journal(stock: Path, tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert "is not a journal" in result.output
         assert journal.read_bytes() == content
+
+
+@pytest.mark.parametrize("source", [":x", "module:", "image.npy"])
+def test_data_that_is_none(stock: Path, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "image.npy", np.zeros((1, 3, 12, 12), np.float32))
+    for command in ("eval", "report"):
+        result = haste(command, stock, "--data", source)
+        assert result.exit_code == 2
+        assert source in result.output
