@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+_SHIELDED = "haste.shielded"
+
 
 class RemoveIdentities(ir.passes.InPlacePass):
     """Lets those who read y = Identity(x) read x; an output of a graph keeps its name.
@@ -14,10 +16,28 @@ class RemoveIdentities(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Change the graphs, with their subgraphs, and the local functions."""
-        roots: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-        nodes = [node for root in roots for node in root.all_nodes() if _is_identity(node)]
-        removed = [_remove(node) for node in nodes]
+        removed = [_remove(node) for node in _nodes(model) if _is_identity(node)]
         return ir.passes.PassResult(model, modified=any(removed))
+
+
+def shield_identities(model: ir.Model) -> None:
+    """Hide the Identity nodes of a model from passes that would remove more of them than RemoveIdentities does."""
+    for node in _nodes(model):
+        if _is_identity(node):
+            node.domain = _SHIELDED
+
+
+def unshield_identities(model: ir.Model) -> None:
+    """Undo `shield_identities`."""
+    for node in _nodes(model):
+        if node.op_type == "Identity" and node.domain == _SHIELDED:
+            node.domain = ""
+
+
+def _nodes(model: ir.Model) -> list[ir.Node]:
+    """All nodes, those of subgraphs and local functions too."""
+    roots: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    return [node for root in roots for node in root.all_nodes()]
 
 
 def _is_identity(node: ir.Node) -> bool:

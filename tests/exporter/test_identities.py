@@ -7,8 +7,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from haste_export import compress
 from haste_export.passes.identities import RemoveIdentities
-from tests.exporter.models import run, text_model
+from tests.exporter.models import filters, run, text_model
 
 _BRANCHES = (
     "y = If (c) <then_branch = t () => (float[4] ty) {{ {then} }}, else_branch = e () => (float[4] ey) {{ {other} }}>"
@@ -71,3 +72,18 @@ def test_outputs_keep_their_names_and_values(body: str, left: int) -> None:
 def test_the_more_exact_shape_is_kept() -> None:
     result = removed(text_model("a = Neg (x)\ny = Identity (a)", inputs="float[n] x", outputs="float[4] y"))
     assert result.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 4
+
+
+def test_a_compressed_model_with_a_captured_output_runs() -> None:
+    body = (
+        "h = Conv <pads = [1,1,1,1]> (x, w)\nk = Conv <pads = [1,1,1,1]> (h, w)\n"
+        "b = If (c) <then_branch = t () => (float[1,16,9,8] ty) { ty = Identity (k) },"
+        " else_branch = e () => (float[1,16,9,8] ey) { ey = Relu (k) }>\ny = Add (b, k)"
+    )
+    model = text_model(body, {"w": filters(16, 16, 3, 3)}, inputs="float[1,16,9,8] x, bool c")
+    result = compress(model, select="all", layout="nchw")
+    assert identities(result) == 1
+    x = np.random.default_rng(0).standard_normal((1, 16, 9, 8)).astype(np.float32)
+    for c in (True, False):
+        feeds = {"x": x, "c": np.array(c)}
+        np.testing.assert_allclose(run(result, feeds)[0], run(model, feeds)[0], rtol=1e-4, atol=1e-4)
