@@ -72,7 +72,7 @@ def test_a_stopped_search_goes_on(model: Path) -> None:
 
 def test_a_budget_that_nothing_meets_ends_with_1(model: Path) -> None:
     pytest.importorskip("optuna")
-    result = tune(model, *QUICK, "--max-drop", -0.5, "--trials", 2)
+    result = tune(model, *QUICK, "--max-drop", 0, "--hyperplanes", "1", "--trials", 2)
     assert result.exit_code == 1
     assert "allow more" in result.output
 
