@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass, TopologicalSortPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 
 from haste_export.constants import Constants
@@ -22,6 +22,7 @@ from haste_export.io import check_outputs, default_target, load_model, save_mode
 from haste_export.options import Options
 from haste_export.passes.attach_functions import AttachFunctions
 from haste_export.passes.finish import Finish
+from haste_export.passes.identities import RemoveIdentities
 from haste_export.passes.infer_shapes import InferShapes
 from haste_export.passes.layout import BlockedLayout
 from haste_export.passes.pack import PackWeights
@@ -187,7 +188,7 @@ def preparation(options: Options) -> Iterator[tuple[str, Callable[[ir.Model], ob
     """The passes before the selection: they fold what they can, and say what every tensor's shape is."""
     yield "prepare", Prepare(options)
     yield "sort", TopologicalSortPass()
-    yield "remove-identities", IdentityEliminationPass()
+    yield "remove-identities", RemoveIdentities()
     yield "fold-pad", lambda model: apply_rules(model, [FoldPad(Constants(model)).as_rule()])
     yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])
     yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))

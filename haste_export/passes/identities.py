@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-_SHIELDED = "haste.shielded"
-
 
 class RemoveIdentities(ir.passes.InPlacePass):
     """Lets those who read y = Identity(x) read x; an output of a graph keeps its name.
@@ -18,20 +16,6 @@ class RemoveIdentities(ir.passes.InPlacePass):
         """Change the graphs, with their subgraphs, and the local functions."""
         removed = [_remove(node) for node in _nodes(model) if _is_identity(node)]
         return ir.passes.PassResult(model, modified=any(removed))
-
-
-def shield_identities(model: ir.Model) -> None:
-    """Hide the Identity nodes of a model from passes that would remove more of them than RemoveIdentities does."""
-    for node in _nodes(model):
-        if _is_identity(node):
-            node.domain = _SHIELDED
-
-
-def unshield_identities(model: ir.Model) -> None:
-    """Undo `shield_identities`."""
-    for node in _nodes(model):
-        if node.op_type == "Identity" and node.domain == _SHIELDED:
-            node.domain = ""
 
 
 def _nodes(model: ir.Model) -> list[ir.Node]:

@@ -7,8 +7,6 @@ import logging
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from haste_export.passes.identities import unshield_identities
-
 _LOGGER = logging.getLogger("onnx_ir.passes.common.shape_inference")
 
 
@@ -16,8 +14,7 @@ class InferShapes(ir.passes.InPlacePass):
     """Fills in the shapes of activations. Shapes are a help and no condition, so a failure is not an error."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Show what Prepare hid; infer, without strictness and without the traceback that the underlying pass logs."""
-        unshield_identities(model)
+        """Infer, without strictness and without the traceback that the underlying pass logs."""
         level = _LOGGER.level
         _LOGGER.setLevel(logging.ERROR)
         try:

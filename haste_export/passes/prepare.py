@@ -7,13 +7,12 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from haste_export.errors import OptionError
 from haste_export.options import Options
-from haste_export.passes.identities import RemoveIdentities, shield_identities
 
 _FIRST_IR_WITH_FREE_INITIALIZERS = 4
 
 
 class Prepare(ir.passes.InPlacePass):
-    """Names nodes, normalises domains, removes Identity nodes (those left: hidden), and applies `input_shapes`."""
+    """Names nodes, normalises domains, and applies `input_shapes`."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -26,9 +25,6 @@ class Prepare(ir.passes.InPlacePass):
             # Old models had to list every initializer as an input; nobody can have meant to feed them.
             RemoveInitializersFromInputsPass()(model)
             model.ir_version = _FIRST_IR_WITH_FREE_INITIALIZERS
-        RemoveIdentities()(model)
-        # ONNX IR's own removal comes next, and it would take a branch's output from it; InferShapes ends this.
-        shield_identities(model)
         _name_nodes(model)
         _fix_input_shapes(model, self._options)
         return ir.passes.PassResult(model, modified=True)
