@@ -9,21 +9,11 @@
 #include "enums.h"
 #include "error.h"
 #include "kernels.h"
+#include "parallel.h"
 #include "scratch.h"
 
 namespace haste {
 namespace {
-
-// Calls body(block) for each of `count` blocks of 16 channels.
-template <typename Body>
-void for_each(haste_parallel_for parallel_for, void* pool, int64_t count, Body body) {
-  if (!parallel_for || count <= 1) {
-    for (int64_t i = 0; i < count; i++) body(i);
-    return;
-  }
-  const haste_task task = [](void* state, size_t index) { (*static_cast<Body*>(state))(static_cast<int64_t>(index)); };
-  parallel_for(pool, task, static_cast<size_t>(count), &body);
-}
 
 haste_status check_layouts(const haste_layout& x, const haste_layout& y, int64_t batch, int64_t channels) {
   if (!known(x, HASTE_BLOCKED) || !known(y, HASTE_BLOCKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown layout");

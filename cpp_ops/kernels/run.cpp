@@ -8,11 +8,12 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstring>
-#include <vector>
+#include <optional>
 
 #include "cache_size.h"
 #include "conv.h"
 #include "error.h"
+#include "parallel.h"
 #include "scratch.h"
 
 namespace haste {
@@ -81,10 +82,13 @@ class Run {
   void use_correction() {
     if (!args_.correction) return;
     const size_t filters = static_cast<size_t>(g_.filters), padded = static_cast<size_t>(g_.blocks_out) * kBlock;
-    correction_.assign(2 * padded, 0.0f);
-    std::memcpy(correction_.data(), args_.correction, filters * sizeof(float));
-    std::memcpy(correction_.data() + padded, args_.correction + filters, filters * sizeof(float));
-    gain_ = correction_.data(), bias_ = correction_.data() + padded;
+    const Scratch& scratch = correction_.emplace(2 * padded * sizeof(float));
+    if (!alive(scratch)) return;
+    float *gain = reinterpret_cast<float*>(scratch.data()), *bias = gain + padded;
+    std::memset(gain, 0, 2 * padded * sizeof(float));
+    std::memcpy(gain, args_.correction, filters * sizeof(float));
+    std::memcpy(bias, args_.correction + filters, filters * sizeof(float));
+    gain_ = gain, bias_ = bias;
   }
 
   void choose_tiles() {
@@ -100,12 +104,7 @@ class Run {
 
   template <typename Body>
   void for_each(int64_t count, Body body) {
-    if (!args_.parallel_for || count <= 1) {
-      for (int64_t i = 0; i < count; i++) body(static_cast<size_t>(i));
-      return;
-    }
-    const haste_task task = [](void* state, size_t index) { (*static_cast<Body*>(state))(index); };
-    args_.parallel_for(args_.pool, task, static_cast<size_t>(count), &body);
+    haste::for_each(args_.parallel_for, args_.pool, count, [&](int64_t index) { body(static_cast<size_t>(index)); });
   }
 
   bool alive(const Scratch& scratch) {
@@ -431,7 +430,7 @@ class Run {
   const HashPlan* plan_ = nullptr;
   const float* gain_ = conv_.unit_gain.data();
   const float* bias_ = conv_.bias.data();
-  std::vector<float> correction_;  // gain and bias of a corrected run, padded to whole blocks
+  std::optional<Scratch> correction_;  // gain and bias of a corrected run, padded to whole blocks
   const uint32_t* labels_ = nullptr;
   uint32_t* codes_out_ = nullptr;
   int64_t tile_ = 0, tiles_ = 0;

@@ -53,11 +53,7 @@ class ConvNode {
   // Adds the node's name to an error of the kernels.
   template <typename Body>
   void named(Body body) const {
-    try {
-      body();
-    } catch (const Error& error) {
-      node_.refuse(error.message, error.code);
-    }
+    node_.named(body);
   }
 
  private:

@@ -19,14 +19,14 @@ class HastePool {
   void compute(OrtKernelContext* context) const {
     const Tensor x = image_input(node_, context);
     std::vector<int64_t> shape{x.shape[0], x.shape[1], 0, 0};
-    if (const haste_status status = haste_pool_output_size(&params_, x.shape[2], x.shape[3], &shape[2], &shape[3]))
-      node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
+    node_.named([&] { check(haste_pool_output_size(&params_, x.shape[2], x.shape[3], &shape[2], &shape[3])); });
     float* y = static_cast<float*>(output(api(), context, 0, 1, shape));
     SessionPool pool{api(), context};
-    if (const haste_status status = haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2],
-                                                   x.shape[3], y, SessionPool::run, &pool))
-      node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
-    pool.check();
+    node_.named([&] {
+      check(haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3], y,
+                           SessionPool::run, &pool));
+      pool.check();
+    });
   }
 
  private:
@@ -47,10 +47,11 @@ class HasteReorder {
     const Tensor x = image_input(node_, context);
     float* y = static_cast<float*>(output(api(), context, 0, 1, x.shape));
     SessionPool pool{api(), context};
-    if (const haste_status status = haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1],
-                                                  x.shape[2], x.shape[3], SessionPool::run, &pool))
-      node_.refuse(haste_error_message(), status == HASTE_OUT_OF_MEMORY ? ORT_FAIL : ORT_INVALID_ARGUMENT);
-    pool.check();
+    node_.named([&] {
+      check(haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1], x.shape[2], x.shape[3],
+                          SessionPool::run, &pool));
+      pool.check();
+    });
   }
 
  private:

@@ -24,6 +24,16 @@ class Node {
   // Throws an Error that names the node.
   [[noreturn]] void refuse(const std::string& sentence, int code = ORT_INVALID_ARGUMENT) const;
 
+  // Adds the node's name to an error of the kernels.
+  template <typename Body>
+  void named(Body body) const {
+    try {
+      body();
+    } catch (const Error& error) {
+      refuse(error.message, error.code);
+    }
+  }
+
  private:
   Api api_;
   const OrtKernelInfo* info_;  // valid while the kernel is being created
