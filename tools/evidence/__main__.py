@@ -41,7 +41,8 @@ def hyperplanes(
     model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int], sparsity: float
 ) -> None:
     """Accuracy and cost over L (the paper's Tables 4 and 5)."""
-    from tools.evidence.sweeps import Measurement, hyperplane_table
+    from tools.evidence.measure import Measurement
+    from tools.evidence.sweeps import hyperplane_table
 
     click.echo(hyperplane_table(Measurement(model, data, limit, seeds), hyperplanes, sparsity).write())
 
@@ -52,10 +53,11 @@ def hyperplanes(
 @click.option("--hyperplanes", "count", type=int, default=12, show_default=True)
 @click.option("--sparsities", callback=decimals(), default="0,0.33333,0.5,0.66667,0.8,0.9", show_default=True)
 def sparsity(
-    model: Path, data: str, limit: int | None, seeds: list[int], merge: str, count: int, sparsities: tuple[float, ...]
+    model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, count: int, sparsities: tuple[float, ...]
 ) -> None:
     """Share of zeros in the hyperplanes (Table 7)."""
-    from tools.evidence.sweeps import Measurement, sparsity_table
+    from tools.evidence.measure import Measurement
+    from tools.evidence.sweeps import sparsity_table
 
     click.echo(sparsity_table(Measurement(model, data, limit, seeds), count, sparsities, merge).write())
 
@@ -66,10 +68,11 @@ def sparsity(
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
 @click.option("--patches", callback=numbers(1), default="3,5,7", show_default=True)
 def patch(
-    model: Path, data: str, limit: int | None, seeds: list[int], merge: str, hyperplanes: list[int], patches: list[int]
+    model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, hyperplanes: list[int], patches: list[int]
 ) -> None:
     """Patch size (Table 9)."""
-    from tools.evidence.sweeps import Measurement, patch_table
+    from tools.evidence.measure import Measurement
+    from tools.evidence.sweeps import patch_table
 
     click.echo(patch_table(Measurement(model, data, limit, seeds), hyperplanes, patches, merge).write())
 
@@ -94,12 +97,22 @@ def gaussian(model: Path, data: str, limit: int | None, seeds: list[int], hyperp
     click.echo(gaussian_table(Measurement(model, data, limit or 500), hyperplanes, seeds).write())
 
 
+def calibrate_option(function: Any) -> Any:
+    """Where corrections come from."""
+    for option in (
+        click.option("--samples", type=click.IntRange(1), default=128, show_default=True),
+        click.option("--calibrate", required=True, metavar="DATA", help="Images to calibrate on; not those of --data."),
+    ):
+        function = option(function)
+    return function
+
+
 @main.command()
 @options
-@click.option("--calibrate", required=True, metavar="DATA", help="Images to calibrate on; not those of --data.")
-@click.option("--samples", type=click.IntRange(1), default=128, show_default=True)
+@calibrate_option
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+@click.option("--merge", "merges", type=click.Choice(["mean", "scaled"]), multiple=True, default=("mean", "scaled"))
 def correction(
     model: Path,
     data: str,
@@ -109,13 +122,51 @@ def correction(
     samples: int,
     hyperplanes: list[int],
     sparsity: float,
+    merges: tuple[Any, ...],
 ) -> None:
     """Gain correction against none, at the same uniform L."""
-    from tools.evidence.correction import correction_table
-    from tools.evidence.sweeps import Measurement
+    from tools.evidence.measure import Measurement
+    from tools.evidence.sweeps import correction_table
 
-    measured = Measurement(model, data, limit, seeds)
-    click.echo(correction_table(measured, calibrate, samples, hyperplanes, sparsity).write())
+    measured = Measurement(model, data, limit, seeds, calibrate, samples)
+    click.echo(correction_table(measured, samples, hyperplanes, sparsity, merges).write())
+
+
+@main.command()
+@options
+@calibrate_option
+@click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+@click.option(
+    "--plan",
+    "plans",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Of haste tune: its levels become a curve, without and with correction.",
+)
+@click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Runs to time a setting.")
+@click.option("--times-only", is_flag=True, help="Only measure the times, and keep them.")
+def equal(
+    model: Path,
+    data: str,
+    limit: int | None,
+    seeds: list[int],
+    calibrate: str,
+    samples: int,
+    sparsity: float,
+    plans: tuple[Path, ...],
+    repeats: int,
+    times_only: bool,
+) -> None:
+    """Accuracy lost by all methods at equal FLOPs and at equal time."""
+    from tools.evidence.equal import curves, measure_times, write_equal
+    from tools.evidence.measure import Measurement
+
+    measured = Measurement(model, data, limit, seeds, calibrate, samples)
+    which = list(curves(sparsity, plans))
+    if times_only:
+        measure_times(measured, which, repeats)
+    else:
+        click.echo(write_equal(measured, which, repeats))
 
 
 if __name__ == "__main__":

@@ -38,25 +38,52 @@ class Table:
         """Write NAME.md and NAME.json; returns the path of the first."""
         directory.mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {"title": self.title, **self.facts, "settings": self.settings}
-        (directory / f"{self.name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        path = directory / f"{self.name}.md"
-        path.write_text(self.markdown(), encoding="utf-8")
-        return path
+        return write(directory, self.name, self.markdown(), document)
 
     def markdown(self) -> str:
         """The Markdown file's text."""
         columns = list(next(iter(self.settings.values()))[0])
-        lines = [f"# {self.title}", ""]
-        lines += [f"* {name}: {text}" for name, text in self.facts.items()]
-        lines += ["", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-        for setting, rows in self.settings.items():
-            cells = [_cell([row[column] for row in rows]) for column in columns]
-            lines.append(f"| {setting} | " + " | ".join(cells) + " |")
-        return "\n".join(lines) + "\n"
+        cells = {
+            setting: [cell([row[column] for row in rows]) for column in columns]
+            for setting, rows in self.settings.items()
+        }
+        return head(self.title, self.facts) + "\n" + grid(columns, cells)
 
 
-def _cell(values: Sequence[float]) -> str:
+def write(directory: Path, name: str, markdown: str, document: Mapping[str, Any]) -> Path:
+    """Write NAME.md and NAME.json; returns the path of the first."""
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_rounded(document), ensure_ascii=False)
+    (directory / f"{name}.json").write_text(text.replace("}, ", "},\n ") + "\n", encoding="utf-8")
+    path = directory / f"{name}.md"
+    path.write_text(markdown, encoding="utf-8")
+    return path
+
+
+def head(title: str, facts: Mapping[str, str]) -> str:
+    """Title and facts in Markdown."""
+    return "\n".join([f"# {title}", "", *(f"* {name}: {text}" for name, text in facts.items())]) + "\n"
+
+
+def grid(columns: Sequence[str], rows: Mapping[str, Sequence[str]], corner: str = "") -> str:
+    """A Markdown table; `rows` maps a row's head to its cells."""
+    lines = [f"| {corner} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def cell(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
     mean, deviation = float(np.mean(values)), float(np.std(values))
     digits = 3 if abs(mean) < 1 else 2
     spread = f" ± {deviation:.{digits}f}" if len(values) > 1 else ""
     return f"{mean:.{digits}f}{spread}"
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits are more than was measured, and keep the files small."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
