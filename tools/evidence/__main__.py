@@ -133,6 +133,34 @@ def correction(
 
 
 @main.command()
+@click.argument("name", type=click.Choice(["vgg16", "nsfw"]))
+@click.option("--seeds", callback=numbers(0), default="0,1,2", show_default=True)
+@click.option("--hyperplanes", callback=numbers(1), default="8,10,12,14,20,28", show_default=True)
+@click.option("--sparsity", type=float, default=0.5, show_default=True)
+def photographs(name: str, seeds: list[int], hyperplanes: list[int], sparsity: float) -> None:
+    """A third-party model over L, on photographs without labels."""
+    from tools.evidence.photos import photo_table
+
+    click.echo(photo_table(name, seeds, hyperplanes, sparsity).write())
+
+
+@main.command()
+@options
+@merge_option
+@click.option("--hyperplanes", "count", type=int, default=14, show_default=True)
+@click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+@click.option("--layer", help="The layer whose terms are reckoned in full; by default the one that costs most.")
+def flops(
+    model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, count: int, sparsity: float, layer: str
+) -> None:
+    """The FLOPs of appendix B.1, term by term (first seed)."""
+    from tools.evidence.bookkeeping import write_bookkeeping
+    from tools.evidence.measure import Measurement
+
+    click.echo(write_bookkeeping(Measurement(model, data, limit or 100, seeds[:1]), merge, count, sparsity, layer))
+
+
+@main.command()
 @options
 @calibrate_option
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)

@@ -21,6 +21,7 @@ from haste_export.evaluate.sweep import Point, sweep_compressed
 from haste_export.options import Options
 from haste_export.plan import Plan
 from haste_export.tune.correct import Corrections, MomentMeter, attach
+from tools.evidence.planes import Planes, choose, replace_planes
 from tools.evidence.settings import Method, Setting
 from tools.evidence.store import DIRECTORY, Numbers, Store, digest
 from tools.evidence.tables import Table
@@ -41,7 +42,7 @@ class Measurement:
     def __init__(
         self,
         model: Path,
-        data: str,
+        data: str | Dataset,
         limit: int | None,
         seeds: Sequence[int],
         calibration: str | None = None,
@@ -51,12 +52,13 @@ class Measurement:
         """Open the model and the data; `samples` images of `calibration`, without labels, are for corrections."""
         self.path, self.seeds = model, seeds
         self.stock: onnx.ModelProto = load_whole(model)
-        dataset = load_dataset(data, self.stock)
+        dataset = load_dataset(data, self.stock) if isinstance(data, str) else data
         self.dataset: Dataset = dataset if limit is None else dataset.take(limit)
         self._images = load_dataset(calibration, self.stock).take(samples) if calibration is not None else None
         self._store = store or Store()
         self._model_key = hashlib.sha256(self.stock.SerializeToString(deterministic=True)).hexdigest()[:16]
         self._tables: dict[str, Corrections] = {}
+        self._chosen: dict[str, dict[str, Planes]] = {}
 
     @cached_property
     def judge(self) -> Judge:
@@ -137,6 +139,8 @@ class Measurement:
         names = self.layers(options)
         levels = [item.level(names) for item in settings]
         model = compressed_with(self.stock, replace(options, plan=Plan(levels=tuple(levels))))
+        if method.planes:
+            replace_planes(model, self._planes(method, seed))
         if not method.corrected:
             return model
         return attach(model, [self._correction(method, item, seed) for item in settings])
@@ -172,9 +176,17 @@ class Measurement:
     def _calibrate(self, method: Method, setting: Setting, seed: int) -> Corrections:
         assert self._images is not None
         options = replace(method.options(seed, tau=float(setting.bounded)), layout="nchw", weights="oihw")
-        return MomentMeter(compressed_with(self.stock, options), self._images, THREADS).calibrate(
-            setting.level(self.layers(options))
-        )
+        model = compressed_with(self.stock, options)
+        if method.planes:
+            replace_planes(model, self._planes(method, seed))
+        return MomentMeter(model, self._images, THREADS).calibrate(setting.level(self.layers(options)))
+
+    def _planes(self, method: Method, seed: int) -> dict[str, Planes]:
+        """Chosen once per method and seed."""
+        key = digest({**replace(method, corrected=False).key(), "seed": seed})
+        if key not in self._chosen:
+            self._chosen[key] = choose(method.planes, self.stock, method.options(seed))
+        return self._chosen[key]
 
 
 def row(point: Point, stock: float | None) -> Numbers:

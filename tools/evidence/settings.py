@@ -12,6 +12,7 @@ from haste_export.plan import LayerSetting
 from haste_export.plan_file import read_plan
 
 Merge = Literal["scaled", "mean"]
+MERGES: tuple[Merge, ...] = ("mean", "scaled")
 LARGEST_L = 32
 
 
@@ -25,6 +26,7 @@ class Method:
         patch: p.
         corrected: whether gain and bias of every layer are corrected on unlabelled images.
         stay: layers that stay Conv.
+        planes: how hyperplanes are chosen, a name in planes.py; "" is the product's way.
     """
 
     merge: Merge = "mean"
@@ -32,6 +34,7 @@ class Method:
     patch: int = Options.patch
     corrected: bool = False
     stay: tuple[str, ...] = ()
+    planes: str = ""
 
     def options(self, seed: int, tau: float = 0.0) -> Options:
         """For the compiler; a `tau` above zero gives every layer an input for it."""
@@ -44,7 +47,8 @@ class Method:
     def key(self) -> dict[str, Any]:
         """For the store."""
         key = {"merge": self.merge, "sparsity": round(self.sparsity, 4), "patch": self.patch, "stay": list(self.stay)}
-        return {**key, "corrected": True} if self.corrected else key
+        further = {"corrected": self.corrected, "planes": self.planes}
+        return {**key, **{name: value for name, value in further.items() if value}}
 
 
 @dataclass(frozen=True)

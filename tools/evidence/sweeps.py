@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools.evidence.measure import Measurement
-from tools.evidence.settings import Merge, Method, uniform
+from tools.evidence.settings import MERGES, Merge, Method, uniform
 from tools.evidence.tables import Table
-
-MERGES: tuple[Merge, ...] = ("mean", "scaled")
 
 
 def hyperplane_table(measured: Measurement, hyperplanes: Sequence[int], sparsity: float) -> Table:
