@@ -1,4 +1,5 @@
-// Times the stages of HasteConv one by one: haste-bench-kernels [SHAPES] [--isa NAME] [--hyperplanes L]
+// Times the stages of HasteConv one by one:
+// haste-bench-kernels [SHAPES] [--isa NAME] [--hyperplanes L] [--weights float32|fp16]
 //
 // Prints, per layer of a text file of shapes: nanoseconds per patch of each stage; for the convolution also the rate as
 // the direct convolution of the merged channels would count it (2 * taps * 9 per bucket and output channel, plus the
@@ -42,6 +43,7 @@ double seconds(Body body) {
 struct Options {
   std::string shapes = "cpp_ops/bench/shapes.txt", isa;
   int hyperplanes = 14;
+  haste_weight_type weights = HASTE_WEIGHTS_FLOAT32;
 };
 
 bool parse(int argc, char** argv, Options& options) {
@@ -51,6 +53,10 @@ bool parse(int argc, char** argv, Options& options) {
       options.isa = argv[++i];
     else if (arg == "--hyperplanes" && i + 1 < argc)
       options.hyperplanes = std::atoi(argv[++i]);
+    else if (arg == "--weights" && i + 1 < argc && !std::strcmp(argv[i + 1], "fp16"))
+      options.weights = HASTE_WEIGHTS_FLOAT16, i++;
+    else if (arg == "--weights" && i + 1 < argc && !std::strcmp(argv[i + 1], "float32"))
+      options.weights = HASTE_WEIGHTS_FLOAT32, i++;
     else if (arg.rfind("--", 0) == 0)
       return false;
     else
@@ -68,8 +74,8 @@ Rate convolution(Layer& layer) {
   const double time = seconds([&] { layer.convolve(); }) / layer.tile();
   const double filters = static_cast<double>(g.blocks_out) * haste::kBlock, taps = g.taps();
   const double flops = filters * taps * (2 * 9 * layer.buckets() + 2 * layer.members());
-  const double singles = layer.singles();
-  return {time * 1e9, flops, filters * taps * 4 * (singles + layer.members())};
+  const double block_bytes = static_cast<double>(layer.block_bytes()) / g.channels;
+  return {time * 1e9, flops, g.blocks_out * block_bytes * (layer.singles() + layer.members())};
 }
 
 void print_convolution(const char* name, const Rate& rate, double peak) {
@@ -78,13 +84,13 @@ void print_convolution(const char* name, const Rate& rate, double peak) {
               rate.bytes / rate.nanoseconds);
 }
 
-void bench(const Shape& shape, int hyperplanes, double peak) {
-  Layer layer(shape, hyperplanes, 0.5);
+void bench(const Shape& shape, const Options& options, double peak) {
+  Layer layer(shape, options.hyperplanes, 0.5, options.weights);
   std::printf("%d -> %d, %dx%d, kernel %dx%d\n", shape.channels, shape.filters, shape.height, shape.width,
               shape.kernel_h, shape.kernel_w);
   const int group = layer.group();
   const double gather = seconds([&] { layer.hash(0); }) / group;
-  const double hash = seconds([&] { layer.hash(hyperplanes); }) / group;
+  const double hash = seconds([&] { layer.hash(options.hyperplanes); }) / group;
   const double merge = seconds([&] { layer.merge(false); }) / layer.tile();
   std::printf(
       "  %-22s %9.0f ns\n  %-22s %9.0f ns\n  %-22s %9.0f ns  (%.0f buckets, %.0f members merged of %d channels)\n",
@@ -108,7 +114,8 @@ void bench(const Shape& shape, int hyperplanes, double peak) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) {
-    std::fprintf(stderr, "usage: %s [SHAPES] [--isa NAME] [--hyperplanes 1..%d]\n", argv[0], HASTE_MAX_HYPERPLANES);
+    std::fprintf(stderr, "usage: %s [SHAPES] [--isa NAME] [--hyperplanes 1..%d] [--weights float32|fp16]\n", argv[0],
+                 HASTE_MAX_HYPERPLANES);
     return 2;
   }
   if (!options.isa.empty() && haste_select_isa(options.isa.c_str())) {
@@ -124,7 +131,8 @@ int main(int argc, char** argv) {
   constexpr int kRounds = 100000;
   const double peak =
       static_cast<double>(kernels.multiply_adds(kRounds)) / seconds([&] { kernels.multiply_adds(kRounds); });
-  std::printf("%s: peak of one core %.1f GFLOP/s, L = %d\n", kernels.isa, peak * 1e-9, options.hyperplanes);
+  std::printf("%s: peak of one core %.1f GFLOP/s, L = %d, %s weights\n", kernels.isa, peak * 1e-9, options.hyperplanes,
+              options.weights == HASTE_WEIGHTS_FLOAT16 ? "fp16" : "float32");
   for (std::string line; std::getline(file, line);) {
     Shape shape{};
     std::istringstream fields(line);
@@ -134,7 +142,7 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "not a shape (C M H W kernel_h kernel_w): %s\n", line.c_str());
       return 2;
     }
-    bench(shape, options.hyperplanes, peak);
+    bench(shape, options, peak);
   }
   return 0;
 }

@@ -21,7 +21,22 @@ Aligned<T> aligned(size_t count) {
   return Aligned<T>(memory);
 }
 
-Layer::Layer(const Shape& shape, int hyperplanes, double correlated) : shape_(shape) {
+Aligned<char> made_up_weights(size_t count, haste_weight_type type, std::mt19937& random) {
+  Aligned<char> memory = aligned<char>(count * sizeof(float));
+  if (type == HASTE_WEIGHTS_FLOAT32) {
+    std::normal_distribution<float> normal;
+    float* weights = reinterpret_cast<float*>(memory.get());
+    for (size_t i = 0; i < count; i++) weights[i] = normal(random);
+  } else {
+    uint16_t* weights = reinterpret_cast<uint16_t*>(memory.get());
+    constexpr unsigned kSign = 0x8000, kEighth = 0x3000, kFourfold = 0x07ff;  // +-2^-3 to 2^-1
+    for (size_t i = 0; i < count; i++)
+      weights[i] = static_cast<uint16_t>((random() & kSign) | (kEighth + (random() & kFourfold)));
+  }
+  return memory;
+}
+
+Layer::Layer(const Shape& shape, int hyperplanes, double correlated, haste_weight_type weights) : shape_(shape) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   haste_conv_params params{};
@@ -33,11 +48,11 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated) : shape_(sh
   params.max_hyperplanes = hyperplanes;
   params.activation = HASTE_RELU;
   params.weight_layout = HASTE_PACKED;
+  params.weight_type = weights;
   params.x_layout = params.y_layout = params.z_layout = HASTE_BLOCKED;
   const size_t pixels = static_cast<size_t>(shape.height) * static_cast<size_t>(shape.width);
   const size_t taps = static_cast<size_t>(shape.kernel_h * shape.kernel_w);
-  weights_ = aligned<float>(static_cast<size_t>(round_up(shape.filters, 16) * shape.channels) * taps);
-  for (size_t i = 0; i < static_cast<size_t>(shape.filters * shape.channels) * taps; i++) weights_[i] = normal(random);
+  weights_ = made_up_weights(static_cast<size_t>(round_up(shape.filters, 16) * shape.channels) * taps, weights, random);
   const int window = (2 + shape.kernel_h) * (2 + shape.kernel_w);
   std::vector<int8_t> rows(static_cast<size_t>(hyperplanes * window));
   for (int8_t& v : rows) v = static_cast<int8_t>(random() % 2 ? 0 : random() % 2 ? 1 : -1);
@@ -152,19 +167,20 @@ void Layer::regular_buckets(int members) {
 void Layer::convolve() {
   const Geometry& g = conv_->geometry;
   const int step = g.winograd ? 1 : conv_->kernels->blocks_at_once;
-  const ptrdiff_t block_size = static_cast<ptrdiff_t>(g.channels) * g.taps() * kBlock;
   int blocks = 0;
   for (int block = 0; block < g.blocks_out; block += blocks) {
     blocks = static_cast<int>(ceil_div(g.blocks_out - block, ceil_div(g.blocks_out - block, step)));
     const int next = block + blocks;
-    const int64_t lines = next < g.blocks_out ? block_size / kBlock : 0;
+    const int64_t lines = next < g.blocks_out ? ceil_div(conv_->block_bytes, 64) : 0;
     for (int t = 0; t < kTile; t++) {
       ConvolveArgs a{};
       a.geometry = &g;
       a.merge = Merge::kScaled;
       a.epilogue = &conv_->epilogue;
       a.work = &work_[t];
-      a.weights = conv_->weights + block * block_size;
+      a.weights = conv_->weights + block * conv_->block_bytes;
+      a.weight_type = static_cast<WeightType>(conv_->params.weight_type);
+      a.gain = conv_->unit_gain.data() + static_cast<ptrdiff_t>(block) * kBlock;
       a.bias = conv_->bias.data() + static_cast<ptrdiff_t>(block) * kBlock;
       a.y = output_.get() + (static_cast<ptrdiff_t>(block) * kTile + t) * 9 * kBlock;
       a.y_row = 3 * kBlock;
@@ -172,7 +188,7 @@ void Layer::convolve() {
       a.rows = a.cols = 3;
       a.taps_scratch = taps_.get();
       const int64_t begin = lines * t / kTile, end = lines * (t + 1) / kTile;
-      a.prefetch = reinterpret_cast<const char*>(conv_->weights + next * block_size) + begin * 64;
+      a.prefetch = conv_->weights + next * conv_->block_bytes + begin * 64;
       a.prefetch_lines = static_cast<int>(end - begin);
       if (g.winograd)
         conv_->kernels->convolve_winograd(a);

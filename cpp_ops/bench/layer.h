@@ -24,7 +24,7 @@ Aligned<T> aligned(size_t count);  // zeroed
 
 class Layer {
  public:
-  Layer(const Shape& shape, int hyperplanes, double correlated);
+  Layer(const Shape& shape, int hyperplanes, double correlated, haste_weight_type weights);
 
   // One group of patches in the middle of the image, gathered and, with hyperplanes, hashed.
   void hash(int hyperplanes);
@@ -36,6 +36,7 @@ class Layer {
   void convolve();
 
   const Geometry& geometry() const { return conv_->geometry; }
+  ptrdiff_t block_bytes() const { return conv_->block_bytes; }
   int tile() const { return kTile; }
   double buckets() const;  // per patch of the tile
   double singles() const;
@@ -47,7 +48,8 @@ class Layer {
  private:
   Shape shape_;
   std::unique_ptr<haste_conv> conv_;
-  Aligned<float> image_, weights_, strip_, windows_, projections_, merged_, output_, taps_;
+  Aligned<char> weights_;
+  Aligned<float> image_, strip_, windows_, projections_, merged_, output_, taps_;
   Aligned<uint32_t> codes_;
   std::vector<uint16_t> nonzero_;
   uint32_t zero_code_[kGroup] = {};

@@ -80,9 +80,11 @@ haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_
     require(weights && bias && hyperplanes, "weights, bias and hyperplanes must be given");
     require(type == HASTE_CUDA_FLOAT32 || type == HASTE_CUDA_FLOAT16, "the type is float32 or float16");
     const size_t element = type == HASTE_CUDA_FLOAT16 ? 2 : 4;
+    const bool widened = type == HASTE_CUDA_FLOAT32 && params->weight_type == HASTE_WEIGHTS_FLOAT16;
     const LayerPlan layer = plan_layer(*params, element, backend::limits());
     const auto count = static_cast<size_t>(weight_count(layer, params->weight_layout));
-    const std::vector<unsigned char> host_weights = on_host(weights, count * element);
+    std::vector<unsigned char> host_weights = on_host(weights, count * (widened ? 2 : element));
+    if (widened) host_weights = widen(host_weights);
     const std::vector<unsigned char> host_bias =
         on_host(bias, static_cast<size_t>(params->out_channels) * sizeof(float));
     const std::vector<unsigned char> host_hyperplanes =

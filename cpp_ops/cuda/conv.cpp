@@ -70,6 +70,7 @@ void check_params(const haste_conv_params& p) {
   require(p.merge == HASTE_MERGE_SCALED || p.merge == HASTE_MERGE_MEAN, "unknown merge");
   require(p.activation >= HASTE_IDENTITY && p.activation <= HASTE_SIGMOID, "unknown activation");
   require(p.weight_layout == HASTE_OIHW || p.weight_layout == HASTE_PACKED, "unknown weight layout");
+  require(p.weight_type == HASTE_WEIGHTS_FLOAT32 || p.weight_type == HASTE_WEIGHTS_FLOAT16, "unknown weight type");
   for (const haste_layout layout : {p.x_layout, p.z_layout, p.y_layout}) {
     require(layout == HASTE_NCHW || layout == HASTE_BLOCKED, "unknown layout");
   }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "device.h"
 #include "failure.h"
 
 namespace haste::cuda {
@@ -11,6 +12,17 @@ int64_t weight_count(const LayerPlan& layer, haste_weight_layout layout) {
   const int64_t filters =
       layout == HASTE_PACKED ? int64_t{layer.filters + HASTE_BLOCK - 1} / HASTE_BLOCK * HASTE_BLOCK : layer.filters;
   return filters * layer.channels * layer.taps();
+}
+
+std::vector<unsigned char> widen(const std::vector<unsigned char>& halves) {
+  std::vector<unsigned char> floats(halves.size() * 2);
+  for (size_t i = 0; i < halves.size() / 2; i++) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, halves.data() + i * 2, 2);
+    const float value = half_to_float_host(bits);
+    std::memcpy(floats.data() + i * 4, &value, 4);
+  }
+  return floats;
 }
 
 std::vector<unsigned char> pack_weights(const LayerPlan& layer, haste_weight_layout layout, const void* weights) {

@@ -10,6 +10,9 @@ namespace haste::cuda {
 
 // weights: OIHW [M][C][taps] or packed [ceil(M/16)][C][taps][16], elements of 4 or 2 bytes.
 // Returns [tiles][C][taps][tile] of the same elements, zero where a tile reaches beyond M.
+// Float16 values as float32.
+std::vector<unsigned char> widen(const std::vector<unsigned char>& halves);
+
 std::vector<unsigned char> pack_weights(const LayerPlan& layer, haste_weight_layout layout, const void* weights);
 
 // Floats that `weights` holds in that layout.

@@ -28,7 +28,7 @@ haste_status missing(const char* what) {
 
 extern "C" {
 
-haste_status haste_conv_create(const haste_conv_params* params, const float* weights, const float* bias,
+haste_status haste_conv_create(const haste_conv_params* params, const void* weights, const float* bias,
                                const int8_t* hyperplanes, haste_conv** conv) {
   if (!params || !conv) return missing("params and conv");
   *conv = nullptr;

@@ -33,6 +33,9 @@ static_assert(static_cast<int>(Activation::kIdentity) == HASTE_IDENTITY &&
                   static_cast<int>(Activation::kSilu) == HASTE_SILU &&
                   static_cast<int>(Activation::kSigmoid) == HASTE_SIGMOID,
               "haste_activation and Activation");
+static_assert(static_cast<int>(WeightType::kFloat32) == HASTE_WEIGHTS_FLOAT32 &&
+                  static_cast<int>(WeightType::kFloat16) == HASTE_WEIGHTS_FLOAT16,
+              "haste_weight_type and WeightType");
 
 constexpr int64_t kMaxChannels = 65535;  // a bucket number fits 16 bits of the grouping table
 constexpr int64_t kMaxPatch = 64, kMaxKernel = 64;
@@ -60,6 +63,7 @@ haste_status check(const haste_conv_params& p) {
   if (!known(p.merge, HASTE_MERGE_MEAN)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge");
   if (!known(p.activation, HASTE_SIGMOID)) return fail(HASTE_INVALID_ARGUMENT, "unknown activation");
   if (!known(p.weight_layout, HASTE_PACKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight layout");
+  if (!known(p.weight_type, HASTE_WEIGHTS_FLOAT16)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight type");
   if (!known(p.x_layout, HASTE_BLOCKED) || !known(p.z_layout, HASTE_BLOCKED) || !known(p.y_layout, HASTE_BLOCKED))
     return fail(HASTE_INVALID_ARGUMENT, "unknown layout");
   if (p.x_layout == HASTE_BLOCKED && p.in_channels % HASTE_BLOCK)
@@ -92,14 +96,15 @@ Geometry make_geometry(const haste_conv_params& p) {
 }
 
 // OIHW [M,C,kH,kW] to [ceil(M/16)][C][kH*kW][16].
-void pack(const Geometry& g, const float* oihw, float* packed) {
+template <typename Weight>
+void pack(const Geometry& g, const Weight* oihw, Weight* packed) {
   const ptrdiff_t taps = g.taps();
   for (int block = 0; block < g.blocks_out; block++)
     for (int c = 0; c < g.channels; c++)
       for (ptrdiff_t tap = 0; tap < taps; tap++)
         for (int i = 0; i < kBlock; i++) {
           const int m = block * kBlock + i;
-          *packed++ = m < g.filters ? oihw[(static_cast<ptrdiff_t>(m) * g.channels + c) * taps + tap] : 0.0f;
+          *packed++ = m < g.filters ? oihw[(static_cast<ptrdiff_t>(m) * g.channels + c) * taps + tap] : Weight{};
         }
 }
 
@@ -132,7 +137,7 @@ haste_status select_kernels(const char* name) {
   return HASTE_OK;
 }
 
-haste_status create_conv(const haste_conv_params& params, const float* weights, const float* bias, const int8_t* rows,
+haste_status create_conv(const haste_conv_params& params, const void* weights, const float* bias, const int8_t* rows,
                          std::unique_ptr<haste_conv>& conv) {
   if (const haste_status status = check(params)) return status;
   if (!weights || !bias || !rows) return fail(HASTE_INVALID_ARGUMENT, "weights, bias and hyperplanes must be given");
@@ -159,20 +164,21 @@ haste_status create_conv(const haste_conv_params& params, const float* weights, 
   made->unit_gain.assign(static_cast<size_t>(g.blocks_out) * kBlock, 1.0f);
   std::memcpy(made->bias.data(), bias, static_cast<size_t>(g.filters) * sizeof(float));
 
-  const size_t bytes = static_cast<size_t>(g.blocks_out) * static_cast<size_t>(g.channels) *
-                       static_cast<size_t>(g.taps()) * kBlock * sizeof(float);
-  const bool packed = params.weight_layout == HASTE_PACKED;
+  const bool half = params.weight_type == HASTE_WEIGHTS_FLOAT16, packed = params.weight_layout == HASTE_PACKED;
+  made->block_bytes = static_cast<ptrdiff_t>(g.channels) * g.taps() * kBlock * (half ? 2 : 4);
   if (packed && reinterpret_cast<uintptr_t>(weights) % 64 == 0) {
-    made->weights = weights;
+    made->weights = static_cast<const char*>(weights);
   } else {
+    const size_t bytes = static_cast<size_t>(g.blocks_out) * static_cast<size_t>(made->block_bytes);
     made->own_weights = aligned_allocate(bytes);
     if (!made->own_weights) return fail(HASTE_OUT_OF_MEMORY, "no memory for %zu bytes of packed weights", bytes);
-    float* own = static_cast<float*>(made->own_weights);
     if (packed)
-      std::memcpy(own, weights, bytes);
+      std::memcpy(made->own_weights, weights, bytes);
+    else if (half)
+      pack(g, static_cast<const uint16_t*>(weights), static_cast<uint16_t*>(made->own_weights));  // bits; 0 is 0.0
     else
-      pack(g, weights, own);
-    made->weights = own;
+      pack(g, static_cast<const float*>(weights), static_cast<float*>(made->own_weights));
+    made->weights = static_cast<const char*>(made->own_weights);
   }
   conv = std::move(made);
   return HASTE_OK;

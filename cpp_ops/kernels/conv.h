@@ -15,10 +15,11 @@ struct haste_conv {
   haste::Epilogue epilogue;
   std::vector<int32_t> window_offset;
   std::unique_ptr<haste::Hyperplanes> hyperplanes;
-  const float* weights = nullptr;  // packed, 64-byte aligned
-  void* own_weights = nullptr;     // what `weights` points to when the caller's could not be used in place
-  std::vector<float> bias;         // [blocks_out * 16], zero where m >= M
-  std::vector<float> unit_gain;    // [blocks_out * 16] ones: the gain where nothing is corrected
+  const char* weights = nullptr;  // packed, 64-byte aligned, of params.weight_type
+  ptrdiff_t block_bytes = 0;      // of the weights of 16 output channels
+  void* own_weights = nullptr;    // what `weights` points to when the caller's could not be used in place
+  std::vector<float> bias;        // [blocks_out * 16], zero where m >= M
+  std::vector<float> unit_gain;   // [blocks_out * 16] ones: the gain where nothing is corrected
 
   haste_conv();
   ~haste_conv();
@@ -32,7 +33,7 @@ namespace haste {
 const Kernels* selected_kernels();
 haste_status select_kernels(const char* name);
 
-haste_status create_conv(const haste_conv_params& params, const float* weights, const float* bias,
+haste_status create_conv(const haste_conv_params& params, const void* weights, const float* bias,
                          const int8_t* hyperplanes, std::unique_ptr<haste_conv>& conv);
 haste_status output_size(const haste_conv& conv, int64_t height, int64_t width, int64_t* out_height,
                          int64_t* out_width);

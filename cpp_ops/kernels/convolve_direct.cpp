@@ -14,8 +14,9 @@ namespace {
 
 constexpr int kPixels = kSubtile * kSubtile;
 
+template <typename Weight>
 struct Filters {
-  const float* block[kMaxBlocks];  // [taps][16] of the bucket, per output block
+  const Weight* block[kMaxBlocks];  // [taps][16] of the bucket, per output block
 };
 
 // The sizes that the loops over taps run to; constants for 1x1, where loops would cost more than what is in them.
@@ -39,8 +40,8 @@ HASTE_INLINE void multiply_tap(const vec* w, const float* x, int window_w, vec (
     }
 }
 
-template <int kBlocks, bool kPointwise>
-HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, const Filters& filters,
+template <int kBlocks, bool kPointwise, typename Weight>
+HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, const Filters<Weight>& filters,
                            vec (*acc)[kPixels]) {
   for (int ky = 0, tap = 0; ky < taps.height; ky++)
     for (int kx = 0; kx < taps.width; kx++, tap++) {
@@ -50,26 +51,27 @@ HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, co
     }
 }
 
-template <int kBlocks, bool kScaled, bool kPointwise>
+template <typename Weight, int kBlocks, bool kScaled, bool kPointwise>
 void convolve(const ConvolveArgs& args, int part, int row, int col) {
   const Geometry& g = *args.geometry;
   const PatchWork& work = *args.work;
   const Taps<kPointwise> taps(g);
   const ptrdiff_t slot = kPointwise ? kBlock : g.slot;
   const ptrdiff_t filter_size = static_cast<ptrdiff_t>(taps.count()) * kBlock, block_size = filter_size * g.channels;
-  const float* weights = args.weights + part * kLanes;
+  const Weight* weights = static_cast<const Weight*>(args.weights) + part * kLanes;
   const ptrdiff_t corner = static_cast<ptrdiff_t>(row) * g.window_w + col;
   vec acc[kBlocks][kPixels];
   for (auto& a : acc)
     for (vec& v : a) v = zero();
-  Filters filters;
   for (int b = 0; b < work.singles; b++) {
+    Filters<Weight> filters;
     for (int o = 0; o < kBlocks; o++)
       filters.block[o] = weights + o * block_size + work.single_channel[b] * filter_size;
     multiply<kBlocks>(taps, work.single_window + b * slot + corner, filters, acc);
   }
   float* scratch = args.taps_scratch + part * kLanes;
-  for (int o = 0; o < kBlocks; o++) filters.block[o] = scratch + o * filter_size;
+  Filters<float> merged;
+  for (int o = 0; o < kBlocks; o++) merged.block[o] = scratch + o * filter_size;
   for (int b = 0; b < work.merged; b++) {
     const int begin = work.first[b], end = work.first[b + 1];
     const float* window = work.merged_window + b * slot + corner;
@@ -88,12 +90,12 @@ void convolve(const ConvolveArgs& args, int part, int row, int col) {
       else
         for (int o = 0; o < kBlocks; o++) store(scratch + o * filter_size + tap * kBlock, w[o]);
     }
-    if (!kPointwise) multiply<kBlocks>(taps, window, filters, acc);
+    if (!kPointwise) multiply<kBlocks>(taps, window, merged, acc);
   }
   for (int o = 0; o < kBlocks; o++) finish(args, o, part, row, col, acc[o]);
 }
 
-template <int kBlocks>
+template <typename Weight, int kBlocks>
 void convolve_patch(const ConvolveArgs& args) {
   const Geometry& g = *args.geometry;
   const bool pointwise = g.taps() == 1 && g.patch == kSubtile;
@@ -101,26 +103,36 @@ void convolve_patch(const ConvolveArgs& args) {
     for (int row = 0; row < args.rows; row += kSubtile)
       for (int col = 0; col < args.cols; col += kSubtile)
         if (args.merge == Merge::kScaled)
-          (pointwise ? convolve<kBlocks, true, true> : convolve<kBlocks, true, false>)(args, part, row, col);
+          (pointwise ? convolve<Weight, kBlocks, true, true> : convolve<Weight, kBlocks, true, false>)(args, part, row,
+                                                                                                       col);
         else
-          (pointwise ? convolve<kBlocks, false, true> : convolve<kBlocks, false, false>)(args, part, row, col);
+          (pointwise ? convolve<Weight, kBlocks, false, true> : convolve<Weight, kBlocks, false, false>)(args, part,
+                                                                                                         row, col);
+}
+
+template <typename Weight>
+void convolve_blocks(const ConvolveArgs& args, int blocks) {
+  switch (blocks) {
+    case 1:
+      convolve_patch<Weight, 1>(args);
+      break;
+    case 2:
+      convolve_patch<Weight, 2>(args);
+      break;
+    default:
+      convolve_patch<Weight, 3>(args);
+      break;
+  }
 }
 
 }  // namespace
 
 void convolve_direct(const ConvolveArgs& args, int blocks) {
   for (int i = 0; i < args.prefetch_lines; i++) __builtin_prefetch(args.prefetch + i * 64, 0, 2);
-  switch (blocks) {
-    case 1:
-      convolve_patch<1>(args);
-      break;
-    case 2:
-      convolve_patch<2>(args);
-      break;
-    default:
-      convolve_patch<3>(args);
-      break;
-  }
+  if (args.weight_type == WeightType::kFloat16)
+    convolve_blocks<half>(args, blocks);
+  else
+    convolve_blocks<float>(args, blocks);
 }
 
 }  // namespace HASTE_NS

@@ -80,18 +80,19 @@ struct Accumulators {
 };
 
 // The filters of one block of output channels, and the next block on its way into cache.
+template <typename Weight>
 class Filters {
  public:
   HASTE_MEMBER Filters(const ConvolveArgs& args, int part)
       : work_(*args.work),
-        weights_(args.weights + part * kLanes),
+        weights_(static_cast<const Weight*>(args.weights) + part * kLanes),
         prefetch_(args.prefetch),
         prefetch_end_(args.prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64) {
     const int buckets = work_.singles + work_.merged;
     lines_ = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
   }
 
-  HASTE_MEMBER const float* of(int channel) const {
+  HASTE_MEMBER const Weight* of(int channel) const {
     return weights_ + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
   }
 
@@ -104,7 +105,7 @@ class Filters {
   HASTE_MEMBER void merge(int b, vec* w) const {
     int j = work_.first[b];
     const int end = work_.first[b + 1];
-    const float* f = of(work_.member[j]);
+    const Weight* f = of(work_.member[j]);
     vec a = kScaled ? set1(work_.coefficient[j]) : zero();
     for (int i = 0; i < kTaps; i++) w[i] = kScaled ? a * load(f + i * kBlock) : load(f + i * kBlock);
     for (j++; j < end; j++) {
@@ -116,22 +117,22 @@ class Filters {
 
  private:
   const PatchWork& work_;
-  const float* weights_;
+  const Weight* weights_;
   const char *prefetch_, *prefetch_end_;
   int lines_;
 };
 
 // With 32 registers: fifteen accumulators, nine taps and what is derived of them, bucket by bucket.
-template <bool kScaled, int kCols, bool kOneRow>
+template <typename Weight, bool kScaled, int kCols, bool kOneRow>
 void convolve_at_once(const ConvolveArgs& args, int part) {
   using Sums = Accumulators<kCols, kOneRow>;
   const PatchWork& work = *args.work;
-  Filters filters(args, part);
+  Filters<Weight> filters(args, part);
   Sums acc;
   acc.clear();
   for (int b = 0; b < work.singles; b++) {
     filters.prefetch();
-    const float* f = filters.of(work.single_channel[b]);
+    const Weight* f = filters.of(work.single_channel[b]);
     vec w[kTaps];
     for (int i = 0; i < kTaps; i++) w[i] = load(f + i * kBlock);
     Sums::template multiply<0, Sums::kRows>([&](int i) __attribute__((always_inline)) { return w[i]; },
@@ -140,7 +141,7 @@ void convolve_at_once(const ConvolveArgs& args, int part) {
   for (int b = 0; b < work.merged; b++) {
     filters.prefetch();
     vec w[kTaps];
-    filters.merge<kScaled>(b, w);
+    filters.template merge<kScaled>(b, w);
     Sums::template multiply<0, Sums::kRows>([&](int i) __attribute__((always_inline)) { return w[i]; },
                                             work.merged_window + static_cast<ptrdiff_t>(b) * kWindow, acc.sum);
   }
@@ -149,11 +150,20 @@ void convolve_at_once(const ConvolveArgs& args, int part) {
   finish(args, 0, part, 0, 0, out);
 }
 
-// With sixteen registers: a few buckets at a time, whose taps are read from memory (merged ones from a small buffer),
-// in two passes that need nine accumulators at most.
+// With sixteen registers: a few buckets at a time, whose taps are read from memory (merged and widened ones from a
+// small buffer), in two passes that need nine accumulators at most.
 struct Bucket {
   const float *taps, *window;
 };
+
+// A single channel's taps as floats: where they lie, or in the buffer.
+HASTE_INLINE const float* as_floats(const float* taps, float* /*buffer*/) {
+  return taps;
+}
+HASTE_INLINE const float* as_floats(const half* taps, float* buffer) {
+  for (int i = 0; i < kTaps; i++) store(buffer + i * kBlock, load(taps + i * kBlock));
+  return buffer;
+}
 
 template <int kFrom, int kTo, int kCols, bool kOneRow>
 HASTE_INLINE void multiply_buckets(const Bucket* bucket, int count, Accumulators<kCols, kOneRow>& acc) {
@@ -169,14 +179,14 @@ HASTE_INLINE void multiply_buckets(const Bucket* bucket, int count, Accumulators
     for (int c = 0; c < kCols; c++) acc.sum[k][c] = sum[k - kFrom][c];
 }
 
-template <bool kScaled, int kCols, bool kOneRow>
+template <typename Weight, bool kScaled, int kCols, bool kOneRow>
 void convolve_in_passes(const ConvolveArgs& args, int part) {
   constexpr int kAtATime = 8;
   const PatchWork& work = *args.work;
-  Filters filters(args, part);
+  Filters<Weight> filters(args, part);
   Accumulators<kCols, kOneRow> acc;
   acc.clear();
-  alignas(64) float merged[kAtATime * kTaps * kBlock];
+  alignas(64) float buffer[kAtATime * kTaps * kBlock];
   const int buckets = work.singles + work.merged;
   for (int from = 0; from < buckets; from += kAtATime) {
     Bucket bucket[kAtATime];
@@ -184,13 +194,14 @@ void convolve_in_passes(const ConvolveArgs& args, int part) {
     for (int i = 0; i < count; i++) {
       filters.prefetch();
       const int b = from + i;
+      float* taps = buffer + static_cast<ptrdiff_t>(i) * kTaps * kBlock;
       if (b < work.singles) {
-        bucket[i] = {filters.of(work.single_channel[b]), work.single_window + static_cast<ptrdiff_t>(b) * kWindow};
+        bucket[i] = {as_floats(filters.of(work.single_channel[b]), taps),
+                     work.single_window + static_cast<ptrdiff_t>(b) * kWindow};
         continue;
       }
-      float* taps = merged + static_cast<ptrdiff_t>(i) * kTaps * kBlock;
       vec w[kTaps];
-      filters.merge<kScaled>(b - work.singles, w);
+      filters.template merge<kScaled>(b - work.singles, w);
       for (int tap = 0; tap < kTaps; tap++) store(taps + tap * kBlock, w[tap]);
       bucket[i] = {taps, work.merged_window + static_cast<ptrdiff_t>(b - work.singles) * kWindow};
     }
@@ -202,36 +213,48 @@ void convolve_in_passes(const ConvolveArgs& args, int part) {
   finish(args, 0, part, 0, 0, out);
 }
 
-template <bool kScaled, int kCols, bool kOneRow>
+template <typename Weight, bool kScaled, int kCols, bool kOneRow>
 void convolve(const ConvolveArgs& args, int part) {
   if constexpr (kManyRegisters)
-    convolve_at_once<kScaled, kCols, kOneRow>(args, part);
+    convolve_at_once<Weight, kScaled, kCols, kOneRow>(args, part);
   else
-    convolve_in_passes<kScaled, kCols, kOneRow>(args, part);
+    convolve_in_passes<Weight, kScaled, kCols, kOneRow>(args, part);
 }
 
-template <int kCols>
+template <typename Weight, int kCols, bool kOneRow>
 void convolve_patch(const ConvolveArgs& args) {
-  const bool scaled = args.merge == Merge::kScaled;
-  const auto kernel = args.rows == 1 ? (scaled ? convolve<true, kCols, true> : convolve<false, kCols, true>)
-                                     : (scaled ? convolve<true, kCols, false> : convolve<false, kCols, false>);
+  const auto kernel = args.merge == Merge::kScaled ? convolve<Weight, true, kCols, kOneRow>  //
+                                                   : convolve<Weight, false, kCols, kOneRow>;
   for (int part = 0; part < kParts; part++) kernel(args, part);
+}
+
+template <typename Weight, int kCols>
+void convolve_columns(const ConvolveArgs& args) {
+  (args.rows == 1 ? convolve_patch<Weight, kCols, true> : convolve_patch<Weight, kCols, false>)(args);
+}
+
+template <typename Weight>
+void convolve_weights(const ConvolveArgs& args) {
+  switch (args.cols) {
+    case 1:
+      convolve_columns<Weight, 1>(args);
+      break;
+    case 2:
+      convolve_columns<Weight, 2>(args);
+      break;
+    default:
+      convolve_columns<Weight, 3>(args);
+      break;
+  }
 }
 
 }  // namespace
 
 void convolve_winograd(const ConvolveArgs& args) {
-  switch (args.cols) {
-    case 1:
-      convolve_patch<1>(args);
-      break;
-    case 2:
-      convolve_patch<2>(args);
-      break;
-    default:
-      convolve_patch<3>(args);
-      break;
-  }
+  if (args.weight_type == WeightType::kFloat16)
+    convolve_weights<half>(args);
+  else
+    convolve_weights<float>(args);
 }
 
 }  // namespace HASTE_NS

@@ -104,6 +104,8 @@ struct Epilogue {
   float params[2];
 };
 
+enum class WeightType { kFloat32, kFloat16 };
+
 // Computes one patch for one or more blocks of 16 output channels.
 constexpr int kMaxBlocks = 3;
 struct ConvolveArgs {
@@ -111,7 +113,8 @@ struct ConvolveArgs {
   Merge merge;
   const Epilogue* epilogue;
   const PatchWork* work;
-  const float* weights;        // packed, of the first block: [C][taps][16]
+  const void* weights;  // packed, of the first block: [C][taps][16]
+  WeightType weight_type;
   const float* gain;           // [blocks * 16], of the convolution before the bias is added
   const float* bias;           // [blocks * 16]
   float* y;                    // first pixel of the patch, 16 channels per pixel

@@ -93,7 +93,7 @@ class Run {
 
   void choose_tiles() {
     const int64_t cache = static_cast<int64_t>(l2_cache_size()) * 7 / 8;
-    const int64_t block = static_cast<int64_t>(g_.channels) * g_.taps() * kBlock * 4;
+    const int64_t block = conv_.block_bytes;
     const int64_t windows = static_cast<int64_t>(g_.channels) * g_.slot * 4 * 5 / 8;  // of a patch, after a usual merge
     // This block of weights, the next one on its way, and the windows.
     tile_ = std::min(std::max((cache - 2 * block) / std::max<int64_t>(windows, 1), kMinTile), kMaxTile);
@@ -322,14 +322,14 @@ class Run {
   void convolve_tile(const Tile& t, int begin, int end, Cutter& cutter) {
     const ConvolveBuffers b = cut_convolve(cutter);
     const int step = g_.winograd ? 1 : conv_.kernels->blocks_at_once;
-    const ptrdiff_t block_size = static_cast<ptrdiff_t>(g_.channels) * g_.taps() * kBlock;
     int blocks = 0;
     for (int block = begin; block < end; block += blocks) {
       blocks = static_cast<int>(
           ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two, not three and one
       const int next = block + blocks;
       // Beyond the end of this task too: whoever takes the next slice finds it in cache if it is on the same core.
-      const int64_t lines = next < g_.blocks_out ? std::min(step, g_.blocks_out - next) * block_size / kBlock : 0;
+      const int64_t lines =
+          next < g_.blocks_out ? ceil_div(std::min(step, g_.blocks_out - next) * conv_.block_bytes, 64) : 0;
       for (int s = 0; s < t.segments; s++) {
         const Segment& segment = t.segment[s];
         if (b.z) stage_residual(segment, block, blocks, b.z);
@@ -341,7 +341,8 @@ class Run {
           if (!plan_ && !labels_) a.merge = Merge::kMean;  // no bucket has two members: nothing to scale
           a.epilogue = &conv_.epilogue;
           a.work = &t.work[patch];
-          a.weights = conv_.weights + block * block_size;
+          a.weights = conv_.weights + block * conv_.block_bytes;
+          a.weight_type = static_cast<WeightType>(conv_.params.weight_type);
           a.gain = gain_ + static_cast<ptrdiff_t>(block) * kBlock;
           a.bias = bias_ + static_cast<ptrdiff_t>(block) * kBlock;
           const Plane y = locate(args_.y, b.y, segment, i, block),
@@ -354,7 +355,7 @@ class Run {
           // Members are picked irregularly, which no hardware prefetcher follows: each patch draws its share of the
           // next block of weights into the second-level cache.
           const int64_t from = lines * patch / t.patches, to = lines * (patch + 1) / t.patches;
-          a.prefetch = reinterpret_cast<const char*>(conv_.weights + next * block_size) + from * 64;
+          a.prefetch = conv_.weights + next * conv_.block_bytes + from * 64;
           a.prefetch_lines = static_cast<int>(to - from);
           if (g_.winograd)
             conv_.kernels->convolve_winograd(a);

@@ -108,6 +108,33 @@ HASTE_INLINE vec load(const float* p) {
 HASTE_INLINE void store(float* p, vec v) {
   *reinterpret_cast<vec*>(p) = v;
 }
+HASTE_INLINE vec select(ivec mask, vec a, vec b) {
+  return reinterpret_cast<vec>((reinterpret_cast<ivec>(a) & mask) | (reinterpret_cast<ivec>(b) & ~mask));
+}
+// IEEE binary16, for storage alone.
+struct half {
+  uint16_t bits;
+};
+// kLanes halves, aligned to their own size, as floats: exact.
+HASTE_INLINE vec load(const half* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__) && defined(__AVX2__)
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__) && defined(HASTE_ISA_NEON)
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+#else
+  typedef uint16_t halves __attribute__((vector_size(2 * kLanes), may_alias));
+  const ivec h = __builtin_convertvector(*reinterpret_cast<const halves*>(p), ivec);
+  constexpr int32_t kExponent = 0x1f << 23, kRebias = (127 - 15) << 23;
+  const ivec magnitude = (h & 0x7fff) << 13, exponent = magnitude & kExponent;
+  const ivec normal = magnitude + kRebias + ((exponent == kExponent) & kRebias);  // twice: infinity and NaN
+  // By way of an integer, because the vector unit of 32-bit ARM takes denormal floats for zero.
+  const vec subnormal = __builtin_convertvector(h & 0x3ff, vec) * set1(0x1p-24f);
+  const vec unsigned_value = select(exponent == 0, subnormal, reinterpret_cast<vec>(normal));
+  return reinterpret_cast<vec>(reinterpret_cast<ivec>(unsigned_value) | ((h & 0x8000) << 16));
+#endif
+}
 HASTE_INLINE vec loadu(const float* p) {
   return *reinterpret_cast<const vec_unaligned*>(p);
 }
@@ -122,9 +149,6 @@ HASTE_INLINE row8 load8(const float* p) {
 }
 HASTE_INLINE void store8(float* p, row8 v) {
   *reinterpret_cast<row8_unaligned*>(p) = v;
-}
-HASTE_INLINE vec select(ivec mask, vec a, vec b) {
-  return reinterpret_cast<vec>((reinterpret_cast<ivec>(a) & mask) | (reinterpret_cast<ivec>(b) & ~mask));
 }
 // The first n < kLanes floats; the rest is zero.
 HASTE_INLINE vec load_first(const float* p, int n) {

@@ -26,11 +26,11 @@ T scalar(const Node& node, const Tensor& tensor, const char* name) {
 
 }  // namespace
 
-Schema conv_schema() {
+Schema conv_schema(ElementType weights) {
   constexpr int kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
   return {"HasteConv",
           {{kFloat},
-           {kFloat},
+           {weights},
            {kFloat},
            {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8},
            {ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64},
@@ -124,6 +124,7 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   if (w.shape.size() != 4) node_.refuse("W has shape " + w.shape_text() + ", must have 4 dimensions");
   if (b.shape.size() != 1) node_.refuse("B has shape " + b.shape_text() + ", must have one dimension");
   std::vector<int64_t> kernel = kernel_;
+  params.weight_type = w.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 ? HASTE_WEIGHTS_FLOAT16 : HASTE_WEIGHTS_FLOAT32;
   params.in_channels = w.shape[1];
   params.out_channels = b.shape[0];
   if (params.weight_layout == HASTE_PACKED) {

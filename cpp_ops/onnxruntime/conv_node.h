@@ -11,8 +11,9 @@ namespace haste::ort {
 
 enum ConvInput : size_t { kX, kW, kB, kV, kL, kZ, kT, kA };
 
-// Types and presence of inputs and outputs, as docs/operator.md has them.
-Schema conv_schema();
+// Types and presence of inputs and outputs, as docs/operator.md has them. A custom operator has one type per input, so
+// each type that W may have makes an operator of its own; they share the name, and the runtime picks by type.
+Schema conv_schema(ElementType weights);
 
 struct ConvConstants {
   Tensor weights, bias, hyperplanes;

@@ -13,8 +13,6 @@ struct ConvDeleter {
 
 class HasteConv {
  public:
-  static Schema schema() { return conv_schema(); }
-
   HasteConv(const Api& api, const OrtKernelInfo* info) : node_(api, info) {
     if (const std::optional<ConvConstants> constants = node_.constants(info)) fixed_ = create(*constants);
   }
@@ -61,7 +59,7 @@ class HasteConv {
     Layer layer{node_.params(constants), nullptr};
     haste_conv* conv = nullptr;
     node_.named([&] {
-      check(haste_conv_create(&layer.params, constants.weights.values<float>(), constants.bias.values<float>(),
+      check(haste_conv_create(&layer.params, constants.weights.data, constants.bias.values<float>(),
                               constants.hyperplanes.values<int8_t>(), &conv));
     });
     layer.conv.reset(conv);
@@ -74,9 +72,10 @@ class HasteConv {
 
 }  // namespace
 
-const CustomOp* conv_op() {
-  static const Op<HasteConv> op;
-  return &op;
+std::vector<const CustomOp*> conv_ops() {
+  static const Op<HasteConv> of_floats(conv_schema(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT));
+  static const Op<HasteConv> of_halves(conv_schema(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16));
+  return {&of_floats, &of_halves};
 }
 
 }  // namespace haste::ort

@@ -114,6 +114,7 @@ Tensor tensor_of(const Api& api, const OrtValue* value) {
     tensor.shape.resize(rank);
     status = api.GetDimensions(info, tensor.shape.data(), rank);
   }
+  if (!status) status = api.GetTensorElementType(info, &tensor.type);
   api.ReleaseTensorTypeAndShapeInfo(info);
   check(api, status);
   check(api, api.GetTensorMutableData(const_cast<OrtValue*>(value), &tensor.data));

@@ -41,6 +41,7 @@ class Node {
 };
 
 struct Tensor {
+  int type = 0;  // an ElementType
   std::vector<int64_t> shape;
   void* data = nullptr;
 

@@ -1,7 +1,7 @@
 // A custom operator made of a kernel class: what ONNX Runtime asks of an operator, answered once.
 //
-// A kernel class has a static `Schema schema()`, a constructor (const Api&, const OrtKernelInfo*) and
-// `void compute(OrtKernelContext*)`. Both may throw Error; nothing is thrown across the C boundary.
+// A kernel class has a static `Schema schema()` (or Op is given one), a constructor (const Api&, const OrtKernelInfo*)
+// and `void compute(OrtKernelContext*)`. Both may throw Error; nothing is thrown across the C boundary.
 #pragma once
 
 #include <cstdio>
@@ -51,7 +51,7 @@ OrtStatus* guarded(const Api& api, Body body) noexcept {
 template <typename Kernel>
 class Op : public CustomOp {
  public:
-  Op() : CustomOp{}, schema_(Kernel::schema()) {
+  explicit Op(Schema schema = Kernel::schema()) : CustomOp{}, schema_(std::move(schema)) {
     version = kApiVersion;
     GetName = [](const CustomOp* op) { return self(op).schema_.name; };
     GetExecutionProviderType = [](const CustomOp* op) { return self(op).schema_.provider; };
@@ -98,7 +98,7 @@ class Op : public CustomOp {
   Schema schema_;
 };
 
-const CustomOp* conv_op();
+std::vector<const CustomOp*> conv_ops();
 const CustomOp* max_pool_op();
 const CustomOp* average_pool_op();
 const CustomOp* reorder_op();

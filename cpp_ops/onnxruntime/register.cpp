@@ -8,7 +8,8 @@ namespace {
 std::vector<const CustomOp*> operators() {
   std::vector<const CustomOp*> all;
 #if !defined(HASTE_CUDA_HOST)  // that library runs the CUDA provider's kernels in the CPU provider's place
-  all = {conv_op(), max_pool_op(), average_pool_op(), reorder_op()};
+  all = conv_ops();
+  all.insert(all.end(), {max_pool_op(), average_pool_op(), reorder_op()});
 #endif
 #if defined(HASTE_WITH_CUDA)
   for (const CustomOp* op : cuda_operators()) all.push_back(op);

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from haste_export.membus.geometry import CORES, write_system_root
 from haste_export.reference import Float32, Labels
 from tests.operator.cases import ACTIVATIONS, Problem
-from tests.operator.native import ACTIVATION, LAYOUT, MERGE, WEIGHT_LAYOUT, ConvParams, pack, to_memory
+from tests.operator.native import ACTIVATION, LAYOUT, MERGE, WEIGHT_LAYOUT, WEIGHT_TYPE, ConvParams, pack, to_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 240
@@ -90,9 +90,11 @@ def write_case(problem: Problem, path: Path) -> None:
     params = ConvParams(
         *(channels, outputs, k_h, k_w, *case.pads, case.patch, len(problem.hyperplanes)),
         *(MERGE[case.merge_how], ACTIVATION[case.activation], (ctypes.c_float * 2)(*ACTIVATIONS[case.activation])),
-        *(WEIGHT_LAYOUT[case.w_layout], LAYOUT[case.x_layout], LAYOUT[case.z_layout], LAYOUT[case.y_layout]),
+        *(WEIGHT_LAYOUT[case.w_layout], WEIGHT_TYPE[case.w_type]),
+        *(LAYOUT[case.x_layout], LAYOUT[case.z_layout], LAYOUT[case.y_layout]),
     )
-    weights = pack(problem.weights) if case.w_layout == "packed" else problem.weights
+    packed = pack(problem.weights) if case.w_layout == "packed" else problem.weights
+    weights = packed.astype(case.w_type)
     residual = to_memory(problem.residual, case.z_layout) if problem.residual is not None else np.zeros(0, np.float32)
     counts = (
         *(problem.x.size, weights.size, problem.bias.size, problem.hyperplanes.size),

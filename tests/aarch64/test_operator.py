@@ -45,6 +45,11 @@ VALUES = [
     Case(batch=2, channels=31, outputs=16, height=5, width=13, kind="scaled", count=5, seed=9),
     Case(batch=0, channels=16, outputs=16, seed=10),
     Case(channels=16, outputs=16, kernel=(1, 3), pads=(0, 1, 0, 1), patch=3, count=9, seed=11),
+    Case(channels=48, outputs=33, height=9, width=10, w_type="float16", w_layout="packed", groups=5, seed=12),
+    Case(channels=48, outputs=33, w_type="float16", w_layout="packed", groups=200, merge_how="mean", seed=13),
+    Case(channels=33, outputs=17, kernel=(1, 1), pads=(0, 0, 0, 0), w_type="float16", groups=9, seed=14),
+    Case(channels=17, outputs=20, kernel=(5, 5), pads=(2, 2, 2, 2), w_type="float16", count=6, seed=15),
+    Case(channels=17, outputs=20, w_type="float16", count=0, seed=16),
 ]
 # The vector unit of 32-bit ARM treats denormal numbers as zero and cannot be told not to.
 FLUSHED = ("denormal", "special")

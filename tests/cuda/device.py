@@ -26,6 +26,7 @@ from tests.operator.native import (
     LAYOUT,
     MERGE,
     WEIGHT_LAYOUT,
+    WEIGHT_TYPE,
     ConvParams,
     NativeError,
     Output,
@@ -244,6 +245,7 @@ class Conv:
         activation: str = "",
         activation_params: Sequence[float] = (),
         w_layout: str = "OIHW",
+        w_type: str = "float32",
         x_layout: str = "NCHW",
         z_layout: str = "NCHW",
         y_layout: str = "NCHW",
@@ -254,9 +256,11 @@ class Conv:
         self.params = ConvParams(
             *(channels, outputs, k_h, k_w, *pads, patch, len(hyperplanes)),
             *(MERGE[merge_how], ACTIVATION[activation], (c_float * 2)(*activation_params)),
-            *(WEIGHT_LAYOUT[w_layout], LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
+            *(WEIGHT_LAYOUT[w_layout], WEIGHT_TYPE[w_type]),
+            *(LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
         )
-        memory = (pack(weights) if w_layout == "packed" else weights).astype(dtype)
+        stored = "float16" if "float16" in (dtype, w_type) else "float32"
+        memory = (pack(weights) if w_layout == "packed" else weights).astype(stored)
         constants = (memory, bias.astype(np.float32), hyperplanes.astype(np.int8))
         kept = [target.upload(constant) for constant in constants]
         self._handle = c_void_p()

@@ -81,6 +81,7 @@ class Case:
     activation: str = ""
     residual: bool = False
     w_layout: str = "OIHW"
+    w_type: str = "float32"
     x_layout: str = "NCHW"
     z_layout: str = "NCHW"
     y_layout: str = "NCHW"
@@ -144,6 +145,7 @@ class Problem:
             activation=case.activation,
             activation_params=ACTIVATIONS[case.activation],
             w_layout=case.w_layout,
+            w_type=case.w_type,
             x_layout=case.x_layout,
             z_layout=case.z_layout,
             y_layout=case.y_layout,
@@ -165,6 +167,7 @@ def build(case: Case) -> Problem:
     x = draw_values(rng, case.kind, (case.batch, case.channels, case.height, case.width))
     fan_in = case.channels * case.kernel[0] * case.kernel[1]
     weights = (rng.standard_normal((case.outputs, case.channels, *case.kernel)) / np.sqrt(fan_in)).astype(np.float32)
+    weights = weights.astype(case.w_type).astype(np.float32)  # what is stored is what is meant
     bias = rng.standard_normal(case.outputs).astype(np.float32)
     rows = min(32, max(case.count, 0) + 1)
     sparsity = rng.choice([0.0, 0.5, 2 / 3, 0.95])  # at .95 a small window's hyperplane may be all zero
@@ -245,6 +248,7 @@ def value_cases(draw: st.DrawFn) -> Case:
         activation=draw(st.sampled_from(tuple(ACTIVATIONS))),
         residual=draw(st.booleans()),
         w_layout=draw(st.sampled_from(("OIHW", "packed"))),
+        w_type=draw(st.sampled_from(("float32", "float16"))),
         groups=draw(st.sampled_from((1, 2, 5, 20, 200))),
     )
     return blocked_where_possible(_fitting(case), draw(st.booleans()), draw(st.booleans()), draw(st.booleans()))

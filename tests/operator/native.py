@@ -36,6 +36,7 @@ MERGE = {"scaled": 0, "mean": 1}
 ACTIVATION = {"": 0, "Relu": 1, "LeakyRelu": 2, "Clip": 3, "HardSwish": 4, "Silu": 5, "Sigmoid": 6}
 LAYOUT = {"NCHW": 0, "blocked": 1}
 WEIGHT_LAYOUT = {"OIHW": 0, "packed": 1}
+WEIGHT_TYPE = {"float32": 0, "float16": 1}
 
 _Task = ctypes.CFUNCTYPE(None, c_void_p, c_size_t)
 _ParallelFor = ctypes.CFUNCTYPE(None, c_void_p, _Task, c_size_t, c_void_p)
@@ -53,7 +54,7 @@ class ConvParams(Structure):
         ("merge", c_int),
         ("activation", c_int),
         ("activation_params", c_float * 2),
-        *((name, c_int) for name in ("weight_layout", "x_layout", "z_layout", "y_layout")),
+        *((name, c_int) for name in ("weight_layout", "weight_type", "x_layout", "z_layout", "y_layout")),
     )
 
 
@@ -272,19 +273,21 @@ class Conv:
         x_layout: str = "NCHW",
         z_layout: str = "NCHW",
         y_layout: str = "NCHW",
+        w_type: str = "float32",
         weights_offset: int = 0,
     ) -> None:
         outputs, channels, k_h, k_w = weights.shape
         self.layouts = (x_layout, z_layout, y_layout)
         self.outputs = outputs
-        memory = pack(weights) if w_layout == "packed" else weights
+        memory = (pack(weights) if w_layout == "packed" else weights).astype(w_type)
         self._weights = aligned(memory, offset=weights_offset)
         self._bias = np.ascontiguousarray(bias, np.float32)
         planes = np.ascontiguousarray(hyperplanes, np.int8)
         params = ConvParams(
             *(channels, outputs, k_h, k_w, *pads, patch, len(planes)),
             *(MERGE[merge_how], ACTIVATION[activation], (c_float * 2)(*activation_params)),
-            *(WEIGHT_LAYOUT[w_layout], LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
+            *(WEIGHT_LAYOUT[w_layout], WEIGHT_TYPE[w_type]),
+            *(LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
         )
         self._handle = c_void_p()
         check(

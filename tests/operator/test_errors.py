@@ -65,6 +65,7 @@ def create(params: ConvParams | None, weights: bool = True, bias: bool = True, p
         ("activation", 7, "activation"),
         ("activation", -1, "activation"),
         ("weight_layout", 9, "layout"),
+        ("weight_type", 9, "weight type"),
         ("x_layout", 2, "layout"),
         ("z_layout", -1, "layout"),
         ("y_layout", 5, "layout"),
@@ -333,7 +334,7 @@ def test_reorder_between_unknown_layouts(layout: int) -> None:
 
 def test_structs_have_the_sizes_of_the_header() -> None:
     """A field that is missing here would shift everything behind it without any other sign."""
-    assert ctypes.sizeof(ConvParams) == 10 * 8 + 2 * 4 + 2 * 4 + 4 * 4
+    assert ctypes.sizeof(ConvParams) == 10 * 8 + 2 * 4 + 2 * 4 + 5 * 4 + 4  # four bytes of padding
     assert ctypes.sizeof(RunArgs) == 12 * 8
     assert ctypes.sizeof(PoolParams) == 2 * 4 + 8 * 8 + 4 * 4  # three ints and four bytes of padding
 

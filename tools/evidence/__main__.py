@@ -82,9 +82,10 @@ def patch(
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
 def grouping(model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int]) -> None:
     """LSH against random groups of equal sizes (Table 6). Needs PyTorch."""
-    from tools.evidence.grouping import Measurement, grouping_table
+    from tools.evidence.emulation import Emulation
+    from tools.evidence.grouping import grouping_table
 
-    click.echo(grouping_table(Measurement(model, data, limit or 500), hyperplanes, seeds).write())
+    click.echo(grouping_table(Emulation(model, data, limit or 500), hyperplanes, seeds).write())
 
 
 @main.command()
@@ -92,9 +93,10 @@ def grouping(model: Path, data: str, limit: int | None, seeds: list[int], hyperp
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
 def gaussian(model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int]) -> None:
     """Dense Gaussian against ternary hyperplanes (Table 8). Needs PyTorch."""
-    from tools.evidence.grouping import Measurement, gaussian_table
+    from tools.evidence.emulation import Emulation
+    from tools.evidence.grouping import gaussian_table
 
-    click.echo(gaussian_table(Measurement(model, data, limit or 500), hyperplanes, seeds).write())
+    click.echo(gaussian_table(Emulation(model, data, limit or 500), hyperplanes, seeds).write())
 
 
 def calibrate_option(function: Any) -> Any:
@@ -158,6 +160,58 @@ def flops(
     from tools.evidence.measure import Measurement
 
     click.echo(write_bookkeeping(Measurement(model, data, limit or 100, seeds[:1]), merge, count, sparsity, layer))
+
+
+@main.command()
+@options
+@calibrate_option
+@merge_option
+@click.option("--corrected", is_flag=True)
+@click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
+@click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+def planes(
+    model: Path,
+    data: str,
+    limit: int | None,
+    seeds: list[int],
+    calibrate: str,
+    samples: int,
+    merge: Any,
+    corrected: bool,
+    hyperplanes: list[int],
+    sparsity: float,
+) -> None:
+    """Other ways to choose hyperplanes."""
+    from tools.evidence.beyond import planes_table
+    from tools.evidence.measure import Measurement
+    from tools.evidence.settings import Method
+
+    measured = Measurement(model, data, limit, seeds, calibrate, samples)
+    method = Method(merge, sparsity, corrected=corrected)
+    click.echo(planes_table(measured, hyperplanes, method).write())
+
+
+@main.command()
+@options
+@calibrate_option
+@click.option("--hyperplanes", callback=numbers(1), default="8,10", show_default=True)
+@click.option("--sparsity", type=float, default=2 / 3, show_default=True)
+def merging(
+    model: Path,
+    data: str,
+    limit: int | None,
+    seeds: list[int],
+    calibrate: str,
+    samples: int,
+    hyperplanes: list[int],
+    sparsity: float,
+) -> None:
+    """Other ways to merge. Needs PyTorch."""
+    from tools.evidence.beyond import merging_table
+    from tools.evidence.emulation import Emulation
+
+    emulation = Emulation(model, data, limit or 500, calibrate, samples)
+    click.echo(merging_table(emulation, hyperplanes, seeds, sparsity).write())
 
 
 @main.command()

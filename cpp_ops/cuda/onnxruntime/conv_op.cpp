@@ -20,8 +20,8 @@ class CudaHasteConv {
  public:
   // Weights, bias and hyperplanes are packed anew for the GPU, so the originals stay on the host; L and T steer a run
   // and are read there without waiting for the stream.
-  static Schema schema() {
-    Schema schema = conv_schema();
+  static Schema schema(ElementType weights) {
+    Schema schema = conv_schema(weights);
     schema.provider = kProvider;
     for (const ConvInput index : {kW, kB, kV, kL, kT}) schema.inputs[index].memory = OrtMemTypeCPUInput;
     return schema;
@@ -112,13 +112,10 @@ class CudaHasteConv {
 
 }  // namespace
 
-const CustomOp* cuda_conv_op() {
-  static const Op<CudaHasteConv> op;
-  return &op;
-}
-
 std::vector<const CustomOp*> cuda_operators() {
-  return {cuda_conv_op(), cuda_max_pool_op(), cuda_average_pool_op(), cuda_reorder_op()};
+  static const Op<CudaHasteConv> of_floats(CudaHasteConv::schema(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT));
+  static const Op<CudaHasteConv> of_halves(CudaHasteConv::schema(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16));
+  return {&of_floats, &of_halves, cuda_max_pool_op(), cuda_average_pool_op(), cuda_reorder_op()};
 }
 
 }  // namespace haste::ort

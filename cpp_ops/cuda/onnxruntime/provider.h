@@ -27,7 +27,6 @@ inline void check_cuda(haste_status status) {
   throw Error{code, haste_cuda_error_message()};
 }
 
-const CustomOp* cuda_conv_op();
 const CustomOp* cuda_max_pool_op();
 const CustomOp* cuda_average_pool_op();
 const CustomOp* cuda_reorder_op();

@@ -1,7 +1,8 @@
 /* Public C API of the HasteConv kernels. Nothing here knows of ONNX Runtime.
  *
  * Shapes use the letters of docs/operator.md: N batch, C input channels, M output channels, H x W input size,
- * H' x W' output size, p patch size, q = p + k - 1 window size, L hyperplanes in use. Tensors are float32, dense.
+ * H' x W' output size, p patch size, q = p + k - 1 window size, L hyperplanes in use. Tensors are dense, and float32
+ * except for weights of another haste_weight_type.
  *
  * Every function that can fail returns a haste_status; the reason, as a sentence, is in haste_error_message()
  * of the calling thread. A haste_conv may be run by several threads at once. */
@@ -51,6 +52,9 @@ typedef enum haste_layout { HASTE_NCHW = 0, HASTE_BLOCKED = 1 } haste_layout;
 /* HASTE_OIHW is [M, C, kH, kW]; HASTE_PACKED is [ceil(M/16), C, kH*kW, 16], zero where m >= M. */
 typedef enum haste_weight_layout { HASTE_OIHW = 0, HASTE_PACKED = 1 } haste_weight_layout;
 
+/* How weights are stored. They are widened when they are read: all arithmetic is float32. */
+typedef enum haste_weight_type { HASTE_WEIGHTS_FLOAT32 = 0, HASTE_WEIGHTS_FLOAT16 = 1 } haste_weight_type;
+
 typedef struct haste_conv haste_conv;
 
 typedef struct haste_conv_params {
@@ -63,6 +67,7 @@ typedef struct haste_conv_params {
   haste_activation activation;
   float activation_params[2];
   haste_weight_layout weight_layout;
+  haste_weight_type weight_type;
   haste_layout x_layout, z_layout, y_layout;
 } haste_conv_params;
 
@@ -83,10 +88,10 @@ typedef struct haste_conv_run_args {
   const float* correction; /* [2,M]: compressed, y = correction[0] * convolution + correction[1] + z; NULL: none */
 } haste_conv_run_args;
 
-/* Checks everything that can be checked before a run. weights and bias [M] must outlive the conv when the weights are
- * packed and 64-byte aligned (they are used in place); otherwise they are copied. hyperplanes [max_hyperplanes,
- * q_h*q_w]. */
-HASTE_API haste_status haste_conv_create(const haste_conv_params* params, const float* weights, const float* bias,
+/* Checks everything that can be checked before a run. weights (of params.weight_type) must outlive the conv when they
+ * are packed and 64-byte aligned (they are used in place); otherwise they are copied. bias [M]; hyperplanes
+ * [max_hyperplanes, q_h*q_w]. */
+HASTE_API haste_status haste_conv_create(const haste_conv_params* params, const void* weights, const float* bias,
                                          const int8_t* hyperplanes, haste_conv** conv);
 HASTE_API void haste_conv_destroy(haste_conv* conv);
 

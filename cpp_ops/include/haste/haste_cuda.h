@@ -33,7 +33,8 @@ typedef struct haste_cuda_run_args {
 } haste_cuda_run_args;
 
 /* weights, bias [M] and hyperplanes [max_hyperplanes, q_h*q_w] may lie on the host or the device. They are copied; the
- * call waits for the copies. bias is float32. */
+ * call waits for the copies. weights are float16 if `type` is, or if params.weight_type says so; the copy is of `type`.
+ * bias is float32. */
 HASTE_API haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_type type,
                                               const void* weights, const float* bias, const int8_t* hyperplanes,
                                               haste_cuda_conv** conv);
