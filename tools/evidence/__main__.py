@@ -115,6 +115,7 @@ def calibrate_option(function: Any) -> Any:
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
 @click.option("--merge", "merges", type=click.Choice(["mean", "scaled"]), multiple=True, default=("mean", "scaled"))
+@click.option("--synthetic", is_flag=True, help="Also calibrate on synthetic images.")
 def correction(
     model: Path,
     data: str,
@@ -125,13 +126,14 @@ def correction(
     hyperplanes: list[int],
     sparsity: float,
     merges: tuple[Any, ...],
+    synthetic: bool,
 ) -> None:
     """Gain correction against none, at the same uniform L."""
     from tools.evidence.measure import Measurement
     from tools.evidence.sweeps import correction_table
 
     measured = Measurement(model, data, limit, seeds, calibrate, samples)
-    click.echo(correction_table(measured, samples, hyperplanes, sparsity, merges).write())
+    click.echo(correction_table(measured, samples, hyperplanes, sparsity, merges, synthetic).write())
 
 
 @main.command()

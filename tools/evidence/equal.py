@@ -42,7 +42,8 @@ class Measured:
 
     def loss(self, seed: int) -> list[float]:
         """Points of top-1, or of agreement where there are no labels."""
-        return [row[seed].get(LOSS, 100 - row[seed]["agreement (%)"]) for row in self.rows]
+        rows = [row[seed] for row in self.rows]
+        return [row[LOSS] if LOSS in row else 100 - row["agreement (%)"] for row in rows]
 
     def loss_at(self, what: str, cost: float, seed: int) -> float | None:
         """The least loss at this cost or less, linear between neighbouring points; None if no point is as cheap."""

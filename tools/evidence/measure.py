@@ -21,6 +21,7 @@ from haste_export.evaluate.sweep import Point, sweep_compressed
 from haste_export.options import Options
 from haste_export.plan import Plan
 from haste_export.tune.correct import Corrections, MomentMeter, attach
+from haste_export.tune.data_free import synthetic_dataset
 from tools.evidence.planes import Planes, choose, replace_planes
 from tools.evidence.settings import Method, Setting
 from tools.evidence.store import DIRECTORY, Numbers, Store, digest
@@ -55,6 +56,7 @@ class Measurement:
         dataset = load_dataset(data, self.stock) if isinstance(data, str) else data
         self.dataset: Dataset = dataset if limit is None else dataset.take(limit)
         self._images = load_dataset(calibration, self.stock).take(samples) if calibration is not None else None
+        self._samples = samples
         self._store = store or Store()
         self._model_key = hashlib.sha256(self.stock.SerializeToString(deterministic=True)).hexdigest()[:16]
         self._tables: dict[str, Corrections] = {}
@@ -157,7 +159,9 @@ class Measurement:
 
     def _key(self, method: Method, setting: Setting, seed: int) -> dict[str, Any]:
         key = {"model": self._model_key, "data": self._data_key, **method.key(), **setting.key(), "seed": seed}
-        return {**key, "calibration": self._calibration_key} if method.corrected else key
+        if not method.corrected:
+            return key
+        return {**key, "calibration": self._samples if method.synthetic else self._calibration_key}
 
     def _correction(self, method: Method, setting: Setting, seed: int) -> Corrections:
         """The layers' corrections, from a file if they are known."""
@@ -174,12 +178,13 @@ class Measurement:
         return self._tables[name]
 
     def _calibrate(self, method: Method, setting: Setting, seed: int) -> Corrections:
-        assert self._images is not None
+        images = synthetic_dataset(self.stock, {}, self._samples // 16, 16) if method.synthetic else self._images
+        assert images is not None
         options = replace(method.options(seed, tau=float(setting.bounded)), layout="nchw", weights="oihw")
         model = compressed_with(self.stock, options)
         if method.planes:
             replace_planes(model, self._planes(method, seed))
-        return MomentMeter(model, self._images, THREADS).calibrate(setting.level(self.layers(options)))
+        return MomentMeter(model, images, THREADS).calibrate(setting.level(self.layers(options)))
 
     def _planes(self, method: Method, seed: int) -> dict[str, Planes]:
         """Chosen once per method and seed."""

@@ -25,6 +25,7 @@ class Method:
         sparsity: share of zeros in the hyperplanes.
         patch: p.
         corrected: whether gain and bias of every layer are corrected on unlabelled images.
+        synthetic: whether the images for that are synthetic, so that no data is needed.
         stay: layers that stay Conv.
         planes: how hyperplanes are chosen, a name in planes.py; "" is the product's way.
     """
@@ -33,6 +34,7 @@ class Method:
     sparsity: float = Options.sparsity
     patch: int = Options.patch
     corrected: bool = False
+    synthetic: bool = False
     stay: tuple[str, ...] = ()
     planes: str = ""
 
@@ -47,7 +49,7 @@ class Method:
     def key(self) -> dict[str, Any]:
         """For the store."""
         key = {"merge": self.merge, "sparsity": round(self.sparsity, 4), "patch": self.patch, "stay": list(self.stay)}
-        further = {"corrected": self.corrected, "planes": self.planes}
+        further = {"corrected": self.corrected, "synthetic": self.synthetic, "planes": self.planes}
         return {**key, **{name: value for name, value in further.items() if value}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tools.evidence.measure import Measurement
 from tools.evidence.settings import MERGES, Merge, Method, uniform
@@ -35,12 +36,20 @@ def patch_table(measured: Measurement, hyperplanes: Sequence[int], patches: Sequ
 
 
 def correction_table(
-    measured: Measurement, samples: int, hyperplanes: Sequence[int], sparsity: float, merges: Sequence[Merge]
+    measured: Measurement,
+    samples: int,
+    hyperplanes: Sequence[int],
+    sparsity: float,
+    merges: Sequence[Merge],
+    synthetic: bool,
 ) -> Table:
-    """With and without correction of gain and bias, at the same uniform L."""
+    """With and without correction of gain and bias, at the same uniform L; also by synthetic images, if wanted."""
     table = measured.table("correction", f"Correction of gain and bias, calibrated on {samples} images")
     for merge in merges:
-        for label, corrected in (("plain", False), ("corrected", True)):
-            method = Method(merge, sparsity, corrected=corrected)
+        plain = Method(merge, sparsity)
+        kinds = {"plain": plain, "corrected": replace(plain, corrected=True)}
+        if synthetic:
+            kinds["corrected on synthetic images"] = replace(plain, corrected=True, synthetic=True)
+        for label, method in kinds.items():
             measured.fill(table, f"{merge}, {{}}, {label}", method, uniform(hyperplanes))
     return table
