@@ -184,8 +184,8 @@ def planes(
     sparsity: float,
 ) -> None:
     """Other ways to choose hyperplanes."""
-    from tools.evidence.beyond import planes_table
     from tools.evidence.measure import Measurement
+    from tools.evidence.plane_table import planes_table
     from tools.evidence.settings import Method
 
     measured = Measurement(model, data, limit, seeds, calibrate, samples)
@@ -209,8 +209,8 @@ def merging(
     sparsity: float,
 ) -> None:
     """Other ways to merge. Needs PyTorch."""
-    from tools.evidence.beyond import merging_table
     from tools.evidence.emulation import Emulation
+    from tools.evidence.merging_table import merging_table
 
     emulation = Emulation(model, data, limit or 500, calibrate, samples)
     click.echo(merging_table(emulation, hyperplanes, seeds, sparsity).write())

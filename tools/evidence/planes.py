@@ -85,7 +85,8 @@ def choose(kind: str, stock: onnx.ModelProto, options: Options) -> dict[str, Pla
     if kind == BEST_OF:
         return best_of(stock, options)
     current = _planes(compressed_with(stock, options))
-    return {name: DRAWN[kind](name, *planes.shape, options.sparsity, options.seed) for name, planes in current.items()}
+    counts = {name: planes.shape for name, planes in current.items()}
+    return {name: DRAWN[kind](name, n, window, options.sparsity, options.seed) for name, (n, window) in counts.items()}
 
 
 def best_of(stock: onnx.ModelProto, options: Options) -> dict[str, Planes]:

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tools.evidence.measure import Measurement
+from tools.evidence.relative import ERROR, SAVED, error_at
 from tools.evidence.settings import MERGES, Merge, Method, uniform
 from tools.evidence.tables import Table
+
+_USUAL = 2 / 3
+_CURVE = (8, 10, 12, 14, 20)
 
 
 def hyperplane_table(measured: Measurement, hyperplanes: Sequence[int], sparsity: float) -> Table:
@@ -19,10 +23,16 @@ def hyperplane_table(measured: Measurement, hyperplanes: Sequence[int], sparsity
 
 
 def sparsity_table(measured: Measurement, hyperplanes: int, sparsities: Sequence[float], merge: Merge) -> Table:
-    """The paper's Table 7: share of zeros in the hyperplanes."""
-    table = measured.table("sparsity", f"Sparsity s of the hyperplanes, {merge}, L = {hyperplanes}")
+    """The paper's Table 7: share of zeros in the hyperplanes, at one L and at equal FLOPs."""
+    title = f"Sparsity s of the hyperplanes, {merge}, L = {hyperplanes}"
+    relative = f"error / that of s = {_USUAL:.2f} at equal FLOPs"
+    table = measured.table("sparsity", title, {"equal FLOPs": f"against s = {_USUAL:.2f} at other L"})
+    curve = measured.rows(Method(merge, _USUAL), uniform(_CURVE))
     for sparsity in sparsities:
-        measured.fill(table, f"s = {sparsity:.2f}", Method(merge, sparsity), uniform([hyperplanes]))
+        (rows,) = measured.rows(Method(merge, sparsity), uniform([hyperplanes]))
+        for place, row in enumerate(rows):
+            exact = error_at([point[place] for point in curve], row[SAVED])
+            table.add(f"s = {sparsity:.2f}", {**row, relative: row[ERROR] / exact})
     return table
 
 
