@@ -21,9 +21,10 @@ from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
-from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset, top1
+from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
+from haste_export.evaluate.stats import model_layers
 from haste_export.evaluate.sweep import Point, sweep_compressed
 from haste_export.io import save_model
 from haste_export.membus.geometry import Core, core
@@ -31,7 +32,7 @@ from haste_export.options import Options
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import OPTIONS, PlanFile
 from haste_export.tune import allocate
-from haste_export.tune.correct import corrected
+from haste_export.tune.correct import Corrections, MomentMeter, attach, in_plain_layout, samples_to_use
 from haste_export.tune.data_free import local_effects, synthetic_dataset
 from haste_export.tune.levels import Level, choose_levels, make_plan
 from haste_export.tune.objective import CostName, Objective
@@ -41,6 +42,9 @@ HELP = """Choose the compression of every layer of MODEL, and write it to a plan
 
 With --data: searches per-layer L (and tau, with several values of --tau) for the cheapest settings whose accuracy drops
 by at most --max-drop. A search that was stopped goes on where it was. Judge the result on other data: --confirm.
+
+With --correct every candidate is corrected before it is judged: gain and bias of each layer's output channels, measured
+on unlabelled samples, become part of the model of --export.
 
 With --data-free: allocates L by what the layers do to synthetic images, for given FLOPs reductions. It knows nothing
 about accuracy: judge the result with `haste eval` before use.
@@ -53,8 +57,11 @@ Examples:
   haste-export model.onnx --plan model.plan.toml
 """
 
-_SAMPLES_FOR_CORRECTION = 128
 _SAMPLES_FOR_ONE_LAYER = 128  # a layer's own error needs no more; there are many layers and settings
+_ABOUT_CORRECTION = (
+    "These figures are with the correction that haste tune --export writes into the model. haste-export --plan knows "
+    "only the plan, and what it makes of it loses more."
+)
 _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all layers an input for tau
 
 
@@ -99,7 +106,7 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 @click.option("--storage", type=click.Path(path_type=Path), help="Journal of the search. [default: MODEL.tune.journal]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan file. [default: MODEL.plan.toml]")
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Also write the model with these levels.")
-@click.option("--correct", is_flag=True, help="Correct gain and bias of every level, on 128 samples of --data.")
+@click.option("--correct", is_flag=True, help="Correct gain and bias, on up to 128 samples of --data.")
 @click.option("--confirm", metavar="DATA", help="Judge the levels on this data, which the search does not see.")
 @json_option
 def command(
@@ -144,13 +151,13 @@ def command(
     preprocessing = Preprocessing(mean, std)
     document: dict[str, Any] = {"model": str(model)}
     if data is None:
-        dataset = Dataset("none", lambda: iter(()), labelled=False, metric=top1)
+        tables: Sequence[Corrections] = []
         plan_file = _tune_data_free(proto, options, hyperplanes, reductions, input_shape, threads, document)
     else:
         dataset = load_dataset(data, proto, batch, preprocessing)
         dataset = dataset.take(limit) if limit is not None else dataset
         space = (hyperplanes, taus)
-        plan_file = _tune(
+        plan_file, tables = _tune(
             proto,
             options,
             dataset,
@@ -162,6 +169,7 @@ def command(
             space,
             journal,
             threads,
+            correct,
             document,
         )
     plan_file.write(target)
@@ -169,9 +177,11 @@ def command(
     console = make_console()
     quiet = json_file == "-"
     if not quiet:
-        console.print(f"Plan: {target}. Next: haste-export {model} --plan {target}", highlight=False)
-    planned = Options(plan=plan_file.plan, **plan_file.options)
-    compressed = _corrected(proto, planned, dataset, threads) if correct else compressed_with(proto, planned)
+        then = "--export writes the correction too" if correct else f"Next: haste-export {model} --plan {target}"
+        console.print(f"Plan: {target}. {then}", highlight=False)
+    compressed = compressed_with(proto, Options(plan=plan_file.plan, **plan_file.options))
+    if tables:
+        compressed = attach(compressed, tables)
     if export_to is not None:
         save_model(ir.from_proto(compressed), export_to)
     if confirm is not None:
@@ -194,17 +204,21 @@ def _tune(
     space: tuple[Sequence[int], Sequence[float]],
     journal: Path,
     threads: int,
+    correct: bool,
     document: dict[str, Any],
-) -> PlanFile:
+) -> tuple[PlanFile, Sequence[Corrections]]:
+    """The plan, and the corrections that every level of it was judged with."""
     hyperplanes, taus = space
     compressed = compressed_with(proto, options)
     judge = Judge(proto, dataset, threads)
-    measured = Objective(judge, compressed, cost, on)
-    identity = _identity(proto, dataset, options, f"{cost} {on.name}" if cost == "memory" else cost)
+    meter = _meter(proto, compressed, options, dataset, threads) if correct else None
+    measured = Objective(judge, compressed, cost, on, meter)
+    kind = [f"{cost} {on.name}" if cost == "memory" else cost, *(["corrected"] if correct else [])]
+    identity = _identity(proto, dataset, options, " ".join(kind))
     search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
     if not search.done:
         settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
-        few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed)
+        few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed, meter=meter)
         with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
             effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
         search.suggest_first(allocate.hull(effects, max(trials // 3, 4)))
@@ -222,8 +236,18 @@ def _tune(
         "Made by haste tune. Edit as you like; haste-export --plan reads it.",
         f"Tuned on {dataset.name}, {judge.stock_quality.samples} samples, budget {max_drop:.2%}, objective {cost}.",
         *(f"level {place}: {_sentence(level)}" for place, level in enumerate(found, 1)),
+        *([_ABOUT_CORRECTION] if correct else []),
     ]
-    return PlanFile(make_plan([level.settings for level in found]), _stored(options), comments)
+    plan = make_plan([level.settings for level in found])
+    tables = [meter.calibrate(level.settings) for level in found] if meter else []
+    return PlanFile(plan, _stored(options), comments), tables
+
+
+def _meter(
+    proto: onnx.ModelProto, compressed: onnx.ModelProto, options: Options, dataset: Dataset, threads: int
+) -> MomentMeter:
+    samples = samples_to_use(model_layers(compressed, next(dataset.batches()).feeds))
+    return MomentMeter(in_plain_layout(proto, options), dataset.take(samples), threads)
 
 
 def _tune_data_free(
@@ -290,12 +314,6 @@ def _print_levels(levels: Sequence[Level], cost: str, labelled: bool) -> None:
         agreement = f"{1 - result.disagreement:.2%}"
         table.add_row(str(place), drop, agreement, f"{result.flops_reduction:.1%}", f"{result.cost:.3f}")
     make_console().print(table)
-
-
-def _corrected(proto: onnx.ModelProto, planned: Options, dataset: Dataset, threads: int) -> onnx.ModelProto:
-    steps = len(planned.plan.levels) * len(planned.plan.levels[0]) if planned.plan.levels else 0
-    with progress_bar("correction", steps) as advance:
-        return corrected(proto, planned, dataset.take(_SAMPLES_FOR_CORRECTION), threads, lambda: advance(1))
 
 
 def _confirm(

@@ -23,19 +23,20 @@ Array = npt.NDArray[Any]
 class SteeredModel:
     """A compressed model whose layers are steered one by one, judged against stock."""
 
-    def __init__(self, judge: Judge, compressed: onnx.ModelProto) -> None:
-        """Open the `steer.per_layer` copy of a compressed model."""
+    def __init__(self, judge: Judge, compressed: onnx.ModelProto, *, correctable: bool = False) -> None:
+        """Open the `steer.per_layer` copy of a compressed model, which may be `steer.correctable` too."""
         self._judge = judge
-        self._session = judge.open(steer.per_layer(compressed))
+        steered = steer.per_layer(compressed)
+        self._session = judge.open(steer.correctable(steered) if correctable else steered)
         self._inputs = frozenset(node.name for node in self._session.inference.get_overridable_initializers())
         suffix = "/hyperplanes"
         self.layers = tuple(
             node.name for node in haste_convs(compressed) if f"{steer.PREFIX}{node.name}{suffix}" in self._inputs
         )
 
-    def judge(self, settings: Mapping[str, LayerSetting]) -> Outcome:
-        """One pass over the data set; layers that are not named run dense."""
-        return self._judge.judge(self._session, feeds=steer.feeds(settings, self._inputs))
+    def judge(self, settings: Mapping[str, LayerSetting], corrections: steer.Corrections | None = None) -> Outcome:
+        """One pass over the data set; layers that are not named run dense, or uncorrected."""
+        return self._judge.judge(self._session, feeds=steer.feeds(settings, self._inputs, corrections))
 
 
 @dataclass(frozen=True)

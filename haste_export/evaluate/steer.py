@@ -16,7 +16,11 @@ from haste_export.instrument import instrument
 from haste_export.plan import LayerSetting
 
 PREFIX = "haste_layer/"
-"""Steering inputs are called haste_layer/NAME/hyperplanes and, where τ is steered, haste_layer/NAME/tau."""
+"""Inputs are called haste_layer/NAME/hyperplanes, haste_layer/NAME/tau where τ is steered, and
+haste_layer/NAME/correction in a `correctable` model."""
+
+Corrections = Mapping[str, npt.NDArray[np.float32]]
+"""Layer name -> [2, M]: input A of HasteConv."""
 
 
 def per_layer(compressed: onnx.ModelProto) -> onnx.ModelProto:
@@ -36,9 +40,53 @@ def per_layer(compressed: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def feeds(settings: Mapping[str, LayerSetting], inputs: frozenset[str]) -> dict[str, npt.NDArray[Any]]:
-    """What to feed a `per_layer` model, of whose inputs `inputs` are the names; layers not named stay dense."""
-    values: dict[str, npt.NDArray[Any]] = {}
+def correctable(steered: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a `per_layer` model in which each HasteConv has an input for its correction too, neutral by default."""
+    model = onnx.ModelProto()
+    model.CopyFrom(steered)
+    values = {name: f"{PREFIX}{name}/correction" for name in neutral_corrections(model)}
+    for name, neutral in neutral_corrections(model).items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(neutral, values[name]))
+        model.graph.input.append(helper.make_tensor_value_info(values[name], TensorProto.FLOAT, neutral.shape))
+    pass_corrections(model, values)
+    return model
+
+
+def neutral_corrections(compressed: onnx.ModelProto) -> dict[str, npt.NDArray[np.float32]]:
+    """Corrections that change nothing: gain 1, and the layer's own bias."""
+    constants = {tensor.name: tensor for tensor in compressed.graph.initializer}
+    biases = {
+        node.name: onnx.numpy_helper.to_array(constants[node.input[contract.B]]) for node in haste_convs(compressed)
+    }
+    return {name: np.stack([np.ones_like(bias), bias]) for name, bias in biases.items()}
+
+
+def pass_corrections(model: onnx.ModelProto, values: Mapping[str, str]) -> None:
+    """Give every HasteConv of the main graph the value that `values` names by layer as its correction, in place.
+
+    Nodes that lack a residual or a τ get a scalar zero for it. The local function gets the formal inputs; its exact
+    body uses none of them.
+    """
+    zero = "haste_correction/zero"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.float32), zero))
+    for node in haste_convs(model):
+        node.input.extend([zero] * (contract.A - len(node.input)))
+        node.input.append(values[node.name])
+    for function in model.functions:
+        if function.domain == contract.DOMAIN and function.name == contract.CONV:
+            function.input.extend(["Z", "T", "A"][len(function.input) - contract.Z :])
+
+
+def feeds(
+    settings: Mapping[str, LayerSetting], inputs: frozenset[str], corrections: Corrections | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """What to feed a `per_layer` model, of whose inputs `inputs` are the names; layers not named stay dense.
+
+    `corrections` are for a `correctable` model.
+    """
+    values: dict[str, npt.NDArray[Any]] = {
+        f"{PREFIX}{name}/correction": correction for name, correction in (corrections or {}).items()
+    }
     for name, setting in settings.items():
         values[f"{PREFIX}{name}/hyperplanes"] = np.array(setting.hyperplanes, np.int64)
         if (tau := f"{PREFIX}{name}/tau") in inputs:

@@ -6,6 +6,10 @@ the kernels apply it where they add the bias (docs/operator.md, input A). Dense 
 
 For every layer in turn, with the layers before it corrected already: gain = σ_stock / σ_compressed, and the bias that
 gives the compressed layer stock's mean. Moments are over all images and pixels, before the residual and the activation.
+
+The order matters. Moments measured behind stock's layers, which do not depend on the other layers' settings and could
+be kept in a table, leave most of the error of a deep network; measuring all layers at once and again does not converge
+(docs/accuracy.md). `stages` makes the exact way a single pass over the images.
 """
 
 from __future__ import annotations
@@ -17,26 +21,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-import runtime_ops
 from haste_export import contract
 from haste_export.evaluate import steer
 from haste_export.evaluate.dataset import Dataset
-from haste_export.evaluate.engine import session_options
 from haste_export.evaluate.models import compressed_with
-from haste_export.evaluate.stats import haste_convs
+from haste_export.evaluate.stats import Layer
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
+from haste_export.tune.allocate import DENSE
+from haste_export.tune.stages import Stage, cut
 
 Array = npt.NDArray[Any]
-Corrections = dict[str, npt.NDArray[np.float32]]
-"""Layer name -> [2, M]: gains, biases."""
+Settings = Mapping[str, LayerSetting]
+Corrections = steer.Corrections
 
 LARGEST_GAIN = 2.0
 """Gains beyond this, or below its inverse, come from channels that are nearly constant and would amplify noise."""
 
-_ZERO = "haste_correction/zero"
+MOST_SAMPLES, FEWEST_SAMPLES = 128, 16
+_MEMORY = 2**30
+
+
+def samples_to_use(layers: Sequence[Layer]) -> int:
+    """Samples that corrections are measured on: as many as the largest layer's tensors leave room for in a gigabyte."""
+    shapes = [layer.shape for layer in layers if layer.compressed]
+    # Input, convolution, residual and output, float32, of a layer that keeps the size of its input.
+    largest = max(4 * (s.in_channels + 3 * s.out_channels) * s.out_h * s.out_w for s in shapes)
+    return min(max(_MEMORY // largest, FEWEST_SAMPLES), MOST_SAMPLES)
 
 
 def corrected(
@@ -55,9 +68,14 @@ def corrected(
         threads: of the sessions that measure.
         progress: called after each layer of each level.
     """
-    meter = MomentMeter(compressed_with(stock, replace(options, layout="nchw", weights="oihw")), dataset, threads)
+    meter = MomentMeter(in_plain_layout(stock, options), dataset, threads)
     tables = [meter.calibrate(level, progress) for level in options.plan.levels]
     return attach(compressed_with(stock, options), tables)
+
+
+def in_plain_layout(stock: onnx.ModelProto, options: Options) -> onnx.ModelProto:
+    """The compressed form of a model as MomentMeter takes it."""
+    return compressed_with(stock, replace(options, layout="nchw", weights="oihw"))
 
 
 @dataclass(frozen=True)
@@ -67,48 +85,84 @@ class Moments:
     mean: npt.NDArray[np.float64]
     deviation: npt.NDArray[np.float64]
 
-
-class MomentMeter:
-    """Measures moments of all layers of a compressed model in the NCHW layout."""
-
-    def __init__(self, compressed: onnx.ModelProto, dataset: Dataset, threads: int = 0) -> None:
-        """Open a copy in which every layer has inputs of its own for L, τ and the correction, and shows its moments."""
-        model = _with_moments(compressed)
-        self._layers = [node.name for node in haste_convs(compressed)]
-        initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
-        biases = {node.name: initializers[node.input[contract.B]] for node in haste_convs(compressed)}
-        self._biases = {name: numpy_helper.to_array(tensor).astype(np.float64) for name, tensor in biases.items()}
-        self._dataset = dataset
-        self._session = runtime_ops.Session(model.SerializeToString(), options=session_options(threads))
-        self._inputs = frozenset(node.name for node in self._session.inference.get_overridable_initializers())
-        self._stock: dict[str, Moments] = {}
-
-    def calibrate(
-        self, settings: Mapping[str, LayerSetting], progress: Callable[[], None] | None = None
-    ) -> Corrections:
-        """Corrections of the layers that are compressed at these settings, each measured behind those before it."""
-        found: Corrections = {}
-        for name in self._layers:
-            if name in settings and settings[name].hyperplanes > 0:
-                if name not in self._stock:
-                    self._stock[name] = self._measure(name, {}, {})
-                found[name] = correction(self._stock[name], self._measure(name, settings, found), self._biases[name])
-            if progress is not None:
-                progress()
-        return found
-
-    def _measure(self, name: str, settings: Mapping[str, LayerSetting], corrections: Corrections) -> Moments:
-        fed = {f"{steer.PREFIX}{layer}/correction": value for layer, value in corrections.items()}
-        steering = {**steer.feeds(settings, self._inputs), **fed}
+    @classmethod
+    def of(cls, outputs: Sequence[Array]) -> Moments:
+        """Of batches [N,M,H',W']."""
         count, total, squares = 0, np.zeros(1), np.zeros(1)
-        for batch in self._dataset.batches():
-            (raw,) = self._session.run({**batch.feeds, **steering}, [f"{steer.PREFIX}{name}/raw"])
-            values = raw.astype(np.float64)
+        for output in outputs:
+            values = output.astype(np.float64)
             count += values.size // values.shape[1]
             total = total + values.sum(axis=(0, 2, 3))
             squares = squares + (values**2).sum(axis=(0, 2, 3))
         mean = total / count
-        return Moments(mean, np.sqrt(np.maximum(squares / count - mean**2, 0)))
+        return cls(mean, np.sqrt(np.maximum(squares / count - mean**2, 0)))
+
+
+class MomentMeter:
+    """Measures the layers of a compressed model, and gives their corrections."""
+
+    def __init__(self, compressed: onnx.ModelProto, dataset: Dataset, threads: int = 0) -> None:
+        """Measure stock's moments; `compressed` is as from `in_plain_layout`, and `dataset` is held in memory."""
+        self._stages = cut(compressed, threads)
+        self._feeds = [batch.feeds for batch in dataset.batches()]
+        self._stock: dict[str, Moments] = {}
+        self._walk({}, self._remember)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that can be corrected."""
+        return tuple(stage.name for stage in self._stages)
+
+    def calibrate(self, settings: Settings, progress: Callable[[], None] | None = None) -> dict[str, Array]:
+        """Corrections of the layers that are compressed at these settings, each measured behind those before it."""
+        found: dict[str, Array] = {}
+
+        def correct(stage: Stage, raw: Sequence[Array]) -> Array | None:
+            if settings.get(stage.name, DENSE).hyperplanes > 0:
+                found[stage.name] = self._correction(stage, raw)
+            if progress is not None:
+                progress()
+            return found.get(stage.name)
+
+        self._walk(settings, correct)
+        return found
+
+    def alone(self, settings: Settings) -> dict[str, Array]:
+        """The correction of every layer with only that layer compressed, from one pass for all."""
+        found: dict[str, Array] = {}
+
+        def correct(stage: Stage, raw: Sequence[Array]) -> None:
+            found[stage.name] = self._correction(stage, raw)
+
+        self._walk(settings, correct, exact_inputs=True)
+        return found
+
+    def _remember(self, stage: Stage, raw: Sequence[Array]) -> None:
+        self._stock[stage.name] = Moments.of(raw)
+
+    def _correction(self, stage: Stage, raw: Sequence[Array]) -> npt.NDArray[np.float32]:
+        return correction(self._stock[stage.name], Moments.of(raw), stage.epilogue.bias.astype(np.float64))
+
+    def _walk(
+        self,
+        settings: Settings,
+        visit: Callable[[Stage, Sequence[Array]], Array | None],
+        *,
+        exact_inputs: bool = False,
+    ) -> None:
+        """Send all batches through the model. `visit` sees each convolution's output and may give its correction.
+
+        With `exact_inputs` what a layer hands on is its dense output.
+        """
+        batches: list[dict[str, Array]] = [dict(feeds) for feeds in self._feeds]
+        for stage in self._stages:
+            setting = settings.get(stage.name, DENSE)
+            ran = [stage.run(values, setting) for values in batches]
+            table = visit(stage, [raw for raw, _ in ran])
+            if exact_inputs:
+                ran = [stage.run(values, DENSE) for values in batches]
+                table = None
+            batches = [stage.finish(raw, table, values) for raw, values in ran]
 
 
 def correction(stock: Moments, ours: Moments, bias: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
@@ -123,74 +177,14 @@ def attach(compressed: onnx.ModelProto, levels: Sequence[Corrections]) -> onnx.M
     """A copy in which every HasteConv takes its correction from a table, by haste_level; level 0 has none to take."""
     model = onnx.ModelProto()
     model.CopyFrom(compressed)
-    graph = model.graph
-    biases = {tensor.name: tensor for tensor in graph.initializer}
-    gathers = []
-    for node in haste_convs(model):
-        bias = numpy_helper.to_array(biases[node.input[contract.B]])
-        neutral = np.stack([np.ones_like(bias), bias])
-        table = np.stack([neutral, *(level.get(node.name, neutral) for level in levels)]).astype(np.float32)
-        base = f"{node.name}/level_correction"
-        graph.initializer.append(numpy_helper.from_array(table, f"{base}_table"))
+    gathers, values = [], {}
+    for name, neutral in steer.neutral_corrections(model).items():
+        table = np.stack([neutral, *(level.get(name, neutral) for level in levels)]).astype(np.float32)
+        base = values[name] = f"{name}/level_correction"
+        model.graph.initializer.append(numpy_helper.from_array(table, f"{base}_table"))
         gathers.append(helper.make_node("Gather", [f"{base}_table", contract.STEERING_LEVEL], [base], base, axis=0))
-        _pass(node, base)
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*gathers, *nodes])
-    _add_zero(graph)
-    _take_correction(model)
+    steer.pass_corrections(model, values)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*gathers, *nodes])
     return model
-
-
-def _pass(node: onnx.NodeProto, value: str) -> None:
-    """Append the correction to a node's inputs, with scalar zeros for a residual and a τ that it lacks."""
-    node.input.extend([_ZERO] * (contract.A - len(node.input)))
-    node.input.append(value)
-
-
-def _add_zero(graph: onnx.GraphProto) -> None:
-    graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), _ZERO))
-
-
-def _take_correction(model: onnx.ModelProto) -> None:
-    """The local function gets the formal inputs; its exact body uses none of them."""
-    for function in model.functions:
-        if function.domain == contract.DOMAIN and function.name == contract.CONV:
-            function.input.extend(["Z", "T", "A"][len(function.input) - contract.Z :])
-
-
-def _with_moments(compressed: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with an input haste_layer/NAME/correction and an output haste_layer/NAME/raw for every layer."""
-    model = steer.per_layer(compressed)
-    graph = model.graph
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = list(graph.node)
-    del graph.node[:]
-    for node in nodes:
-        if node.domain == contract.DOMAIN and node.op_type == contract.CONV:
-            twin = _twin(node)
-            graph.node.append(twin)
-            graph.output.append(helper.make_tensor_value_info(twin.output[0], TensorProto.FLOAT, None))
-            bias = numpy_helper.to_array(initializers[node.input[contract.B]])
-            name = f"{steer.PREFIX}{node.name}/correction"
-            neutral = np.stack([np.ones_like(bias), bias]).astype(np.float32)
-            graph.initializer.append(numpy_helper.from_array(neutral, name))
-            graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, neutral.shape))
-            _pass(node, name)
-        graph.node.append(node)
-    _add_zero(graph)
-    _take_correction(model)
-    return model
-
-
-def _twin(node: onnx.NodeProto) -> onnx.NodeProto:
-    """The node without residual, activation and correction, with an output of its own."""
-    twin = onnx.NodeProto()
-    twin.CopyFrom(node)
-    twin.name = f"{node.name}/raw"
-    twin.output[:] = [f"{steer.PREFIX}{node.name}/raw"]
-    if len(node.input) > contract.Z:
-        twin.input[contract.Z] = _ZERO
-    for attribute in [item for item in twin.attribute if item.name.startswith("activation")]:
-        twin.attribute.remove(attribute)
-    return twin

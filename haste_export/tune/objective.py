@@ -14,6 +14,7 @@ from haste_export.evaluate.stats import Layer, model_layers, total_cost
 from haste_export.flops import LayerCost, model_cost, plain_layer
 from haste_export.membus.geometry import Core
 from haste_export.plan import LayerSetting
+from haste_export.tune.correct import Corrections, MomentMeter
 from haste_export.tune.memory import relative_bytes
 
 CostName = Literal["flops", "time", "memory"]
@@ -50,10 +51,25 @@ class Objective:
     """Measures settings of one compressed model on one data set."""
 
     def __init__(
-        self, judge: Judge, compressed: onnx.ModelProto, cost: CostName = "flops", core: Core | None = None
+        self,
+        judge: Judge,
+        compressed: onnx.ModelProto,
+        cost: CostName = "flops",
+        core: Core | None = None,
+        meter: MomentMeter | None = None,
     ) -> None:
-        """Open the model; `compressed` must have been made with a τ when τ is to be tuned. Memory needs a core."""
-        self._steered = SteeredModel(judge, compressed)
+        """Open the model.
+
+        Args:
+            judge: has the data set.
+            compressed: made with a τ when τ is to be tuned.
+            cost: what is to be saved.
+            core: whose caches count, for the cost "memory".
+            meter: corrects whatever is measured; None leaves it uncorrected.
+        """
+        self._steered = SteeredModel(judge, compressed, correctable=meter is not None)
+        self._meter = meter
+        self._alone: dict[LayerSetting, Corrections] = {}
         self._all = model_layers(compressed, next(judge.dataset.batches()).feeds)
         self._cost, self._core = cost, core
         steered = set(self._steered.layers)
@@ -62,7 +78,7 @@ class Objective:
 
     def measure(self, settings: Settings) -> Result:
         """One pass over the data set; layers that are not named are dense."""
-        outcome = self._steered.judge(settings)
+        outcome = self._steered.judge(settings, self._meter.calibrate(settings) if self._meter else None)
         quality = outcome.quality
         reduction = self.whole_cost(settings, outcome).reduction
         return Result(
@@ -89,6 +105,16 @@ class Objective:
 
     def saved(self, name: str, setting: LayerSetting) -> tuple[float, float]:
         """With only this layer compressed: (relative error of the output, share of the model's FLOPs saved)."""
-        outcome = self._steered.judge({name: setting})
+        corrections = self._corrections_alone(setting)
+        only = {name: corrections[name]} if corrections else None
+        outcome = self._steered.judge({name: setting}, only)
         cost = self.layers[name].cost(setting.hyperplanes, outcome.stats.get(name))
         return outcome.quality.error, (cost.regular - cost.haste) / self.regular
+
+    def _corrections_alone(self, setting: LayerSetting) -> Corrections:
+        """Each layer's correction when it is the only one compressed; empty without a meter."""
+        if self._meter is None:
+            return {}
+        if setting not in self._alone:
+            self._alone[setting] = self._meter.alone(dict.fromkeys(self.layers, setting))
+        return self._alone[setting]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from haste_export.cli.eval import command as eval_command
 from haste_export.cli.export import command as export_command
 from haste_export.cli.tune import command
 from haste_export.data import sample_file, sample_model
@@ -57,6 +58,28 @@ def test_a_plan_within_the_budget_that_the_exporter_takes(model: Path, tmp_path:
     for level in range(len(plan.plan.levels) + 1):
         ours.level = theirs.level = level
         np.testing.assert_array_equal(ours.run(x)[0], theirs.run(x)[0])
+
+
+def test_a_corrected_search_exports_what_it_judged(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    out = tmp_path / "corrected.onnx"
+    budget = ("--max-drop", 0.1, "--trials", 6, "--levels", 1, "--correct", "--storage", tmp_path / "journal")
+    found = tune(model, *QUICK, *budget, "--export", out, "--json", tmp_path / "a.json")
+    assert found.exit_code == 0, found.output
+    (level,) = json.loads((tmp_path / "a.json").read_text())["levels"]
+    judged = CliRunner().invoke(
+        eval_command,
+        [str(out), "--data", str(sample_file("tune")), "--limit", "64", "--hyperplanes", "1", "--json", "-"],
+    )
+    assert judged.exit_code == 0, judged.output
+    (point,) = json.loads(judged.output)["points"]
+    assert point["error"] == pytest.approx(level["error"], rel=1e-4)
+    assert "loses more" in model.with_suffix(".plan.toml").read_text()
+
+    plain = tune(model, *QUICK, *budget[:6], "--storage", tmp_path / "journal", "--json", tmp_path / "b.json")
+    assert plain.exit_code == 0, plain.output
+    (other,) = json.loads((tmp_path / "b.json").read_text())["levels"]
+    assert other["error"] != level["error"], "one journal keeps both searches apart"
 
 
 def test_a_stopped_search_goes_on(model: Path) -> None:

@@ -5,16 +5,30 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
+from haste_export import contract
 from haste_export.data import sample_file, sample_model
 from haste_export.evaluate.dataset import Dataset, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, load_whole
-from haste_export.evaluate.stats import haste_convs
+from haste_export.evaluate.stats import Layer, haste_convs
 from haste_export.evaluate.sweep import sweep_compressed
+from haste_export.flops import LayerShape
 from haste_export.options import Options
 from haste_export.plan import LayerSetting, Plan
-from haste_export.tune.correct import LARGEST_GAIN, MomentMeter, Moments, attach, corrected, correction
+from haste_export.tune.correct import (
+    FEWEST_SAMPLES,
+    LARGEST_GAIN,
+    MOST_SAMPLES,
+    MomentMeter,
+    Moments,
+    attach,
+    corrected,
+    correction,
+    in_plain_layout,
+    samples_to_use,
+)
 from runtime_ops import LibraryNotFoundError, Session, library_path
 
 COUNTS = (12, 8)
@@ -49,18 +63,72 @@ def test_correction_by_hand() -> None:
     np.testing.assert_allclose(bias, [1 - 1.25 * 0.4, 2 - 1.8, 0.6], rtol=1e-6)
 
 
-def test_moments_become_stocks(stock: onnx.ModelProto, options: Options, images: Dataset) -> None:
-    meter = MomentMeter(compressed_with(stock, replace(options, layout="nchw", weights="oihw")), images, 1)
+def outputs_before_epilogues(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose outputs are those of every HasteConv without residual and activation."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.float32), "no_residual"))
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:], copy.graph.output[:]
+    for node in nodes:
+        if node.domain == contract.DOMAIN and node.op_type == contract.CONV:
+            twin = copy.graph.node.add()
+            twin.CopyFrom(node)
+            twin.name, twin.output[0], twin.input[contract.Z] = f"{node.name}/twin", f"{node.name}/out", "no_residual"
+            for attribute in [item for item in twin.attribute if item.name.startswith("activation")]:
+                twin.attribute.remove(attribute)
+            copy.graph.output.append(helper.make_tensor_value_info(twin.output[0], TensorProto.FLOAT, None))
+        copy.graph.node.append(node)
+    return copy
+
+
+def moments(session: Session, images: Dataset, level: int) -> dict[str, Moments]:
+    session.level = level
+    batches = [session.run(batch.feeds) for batch in images.batches()]
+    names = [output.name.removesuffix("/out") for output in session.inference.get_outputs()]
+    return {name: Moments.of(outputs) for name, outputs in zip(names, zip(*batches, strict=True), strict=True)}
+
+
+def test_moments_become_stocks_in_all_layers(stock: onnx.ModelProto, options: Options, images: Dataset) -> None:
+    plain = replace(options, layout="nchw", weights="oihw")
+    session = Session(outputs_before_epilogues(corrected(stock, plain, images, 1)).SerializeToString())
+    exact, ours = moments(session, images, 0), moments(session, images, 2)
+    assert list(exact) == list(options.plan.levels[1])
+    for name, expected in exact.items():
+        scale = expected.deviation.max()
+        gained = np.abs(ours[name].deviation / expected.deviation - 1) < 1e-3
+        assert gained.mean() > 0.9, "the others' gains are limited"
+        np.testing.assert_allclose(ours[name].mean, expected.mean, atol=1e-3 * scale)
+
+
+def test_one_layer_alone_is_a_calibration_of_it_alone(
+    stock: onnx.ModelProto, options: Options, images: Dataset
+) -> None:
+    meter = MomentMeter(in_plain_layout(stock, options), images, 1)
     settings = options.plan.levels[1]
-    tables = meter.calibrate(settings)
-    assert list(tables) == list(settings)
-    last = list(settings)[-1]
-    before = {name: table for name, table in tables.items() if name != last}
-    raw, exact = meter._measure(last, settings, before), meter._measure(last, {}, {})
-    bias = meter._biases[last]
-    gain, shift = tables[last].astype(float)
-    np.testing.assert_allclose(gain * raw.deviation, exact.deviation, rtol=1e-4)
-    np.testing.assert_allclose(gain * (raw.mean - bias) + shift, exact.mean, atol=1e-4)
+    together = meter.alone(settings)
+    assert tuple(together) == meter.layers
+    for name in (meter.layers[0], meter.layers[-1]):
+        np.testing.assert_allclose(together[name], meter.calibrate({name: settings[name]})[name], rtol=1e-6)
+
+
+def test_the_batch_size_does_not_matter(stock: onnx.ModelProto, options: Options) -> None:
+    settings = options.plan.levels[1]
+    ones, many = (
+        MomentMeter(in_plain_layout(stock, options), load_dataset(str(sample_file("tune")), stock, size).take(32), 1)
+        for size in (1, 32)
+    )
+    for name, table in ones.calibrate(settings).items():
+        np.testing.assert_allclose(table, many.calibrate(settings)[name], rtol=1e-3, atol=1e-3)
+
+
+def test_large_images_mean_fewer_samples() -> None:
+    def layer(side: int) -> Layer:
+        return Layer("a", True, LayerShape(64, 64, side, side, 3, 3))
+
+    assert samples_to_use([layer(28)]) == MOST_SAMPLES
+    assert samples_to_use([layer(28), layer(240)]) == 2**30 // (4 * 256 * 240**2)
+    assert samples_to_use([layer(4000)]) == FEWEST_SAMPLES
 
 
 def test_a_corrected_model_is_closer_and_its_dense_level_exact(
