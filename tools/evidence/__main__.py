@@ -228,7 +228,11 @@ def merging(
     help="Of haste tune: its levels become a curve, without and with correction.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Runs to time a setting.")
-@click.option("--times-only", is_flag=True, help="Only measure the times, and keep them.")
+@click.option(
+    "--only",
+    type=click.Choice(["judge", "time"]),
+    help="Only judge, on a machine that may be busy; or only time what was judged, on one that is not.",
+)
 def equal(
     model: Path,
     data: str,
@@ -239,15 +243,17 @@ def equal(
     sparsity: float,
     plans: tuple[Path, ...],
     repeats: int,
-    times_only: bool,
+    only: str | None,
 ) -> None:
     """Accuracy lost by all methods at equal FLOPs and at equal time."""
-    from tools.evidence.equal import curves, measure_times, write_equal
+    from tools.evidence.equal import curves, judge, measure_times, write_equal
     from tools.evidence.measure import Measurement
 
     measured = Measurement(model, data, limit, seeds, calibrate, samples)
     which = list(curves(sparsity, plans))
-    if times_only:
+    if only == "judge":
+        judge(measured, which)
+    elif only == "time":
         measure_times(measured, which, repeats)
     else:
         click.echo(write_equal(measured, which, repeats))

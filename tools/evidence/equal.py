@@ -69,10 +69,17 @@ def curves(sparsity: float, plans: Sequence[Path]) -> Iterator[Curve]:
         yield Curve(f"L per layer, {path.stem}, corrected", replace(method, corrected=True), settings)
 
 
-def measure_times(measured: Measurement, which: Sequence[Curve], repeats: int) -> None:
-    """Only fill the store, for a machine that is kept quiet as long as this runs."""
+def judge(measured: Measurement, which: Sequence[Curve]) -> None:
+    """Only fill the store with what no clock is needed for."""
     for curve in which:
-        measured.times(curve.method, curve.settings, repeats)
+        measured.rows(curve.method, curve.settings)
+
+
+def measure_times(measured: Measurement, which: Sequence[Curve], repeats: int) -> None:
+    """Only fill the store, of what has been judged already: for a machine that is kept quiet as long as this runs."""
+    for curve in which:
+        judged = [setting for setting in curve.settings if measured.is_known(curve.method, setting)]
+        measured.times(curve.method, judged, repeats)
 
 
 def write_equal(measured: Measurement, which: Sequence[Curve], repeats: int) -> Path:

@@ -46,7 +46,7 @@ class Measurement:
         data: str | Dataset,
         limit: int | None,
         seeds: Sequence[int],
-        calibration: str | None = None,
+        calibration: str | Dataset | None = None,
         samples: int = 128,
         store: Store | None = None,
     ) -> None:
@@ -55,12 +55,14 @@ class Measurement:
         self.stock: onnx.ModelProto = load_whole(model)
         dataset = load_dataset(data, self.stock) if isinstance(data, str) else data
         self.dataset: Dataset = dataset if limit is None else dataset.take(limit)
-        self._images = load_dataset(calibration, self.stock).take(samples) if calibration is not None else None
+        images = load_dataset(calibration, self.stock) if isinstance(calibration, str) else calibration
+        self._images = None if images is None else images.take(samples)
         self._samples = samples
         self._store = store or Store()
         self._model_key = hashlib.sha256(self.stock.SerializeToString(deterministic=True)).hexdigest()[:16]
         self._tables: dict[str, Corrections] = {}
         self._chosen: dict[str, dict[str, Planes]] = {}
+        self._meter: tuple[str, MomentMeter] | None = None  # the latest, which knows stock's moments
 
     @cached_property
     def judge(self) -> Judge:
@@ -115,6 +117,10 @@ class Measurement:
                 self._judge(method, group, seed)
         keys = [[self._key(method, item, seed) for seed in self.seeds] for item in settings]
         return [[self._store.get(key) or {} for key in row] for row in keys]
+
+    def is_known(self, method: Method, setting: Setting) -> bool:
+        """Whether all seeds have been judged at this setting."""
+        return all(self._store.get(self._key(method, setting, seed)) is not None for seed in self.seeds)
 
     def times(self, method: Method, settings: Sequence[Setting], repeats: int) -> list[Numbers]:
         """Time relative to stock at these settings with the first seed, measured in turns with it.
@@ -178,13 +184,16 @@ class Measurement:
         return self._tables[name]
 
     def _calibrate(self, method: Method, setting: Setting, seed: int) -> Corrections:
-        images = synthetic_dataset(self.stock, {}, self._samples // 16, 16) if method.synthetic else self._images
-        assert images is not None
         options = replace(method.options(seed, tau=float(setting.bounded)), layout="nchw", weights="oihw")
-        model = compressed_with(self.stock, options)
-        if method.planes:
-            replace_planes(model, self._planes(method, seed))
-        return MomentMeter(model, images, THREADS).calibrate(setting.level(self.layers(options)))
+        key = digest({**method.key(), "seed": seed, "bounded": setting.bounded})
+        if self._meter is None or self._meter[0] != key:
+            images = synthetic_dataset(self.stock, {}, self._samples // 16, 16) if method.synthetic else self._images
+            assert images is not None
+            model = compressed_with(self.stock, options)
+            if method.planes:
+                replace_planes(model, self._planes(method, seed))
+            self._meter = key, MomentMeter(model, images, THREADS)
+        return self._meter[1].calibrate(setting.level(self.layers(options)))
 
     def _planes(self, method: Method, seed: int) -> dict[str, Planes]:
         """Chosen once per method and seed."""
