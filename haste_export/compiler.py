@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 
 from haste_export.constants import Constants
-from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, Z
+from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, W, Z
 from haste_export.dims import Dims
 from haste_export.errors import HasteError, OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.graph import nodes_of
@@ -176,12 +176,13 @@ def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir
     if options.layout == "blocked":
         yield "layout", layout
         report.reorders, report.pools = layout.reorders, layout.pools
-    if options.weights == "packed":
-        yield "pack-weights", PackWeights()
+    pack = PackWeights(half=options.weights == "fp16")
+    if options.weights != "oihw":
+        yield "pack-weights", pack
     yield "remove-unused-again", RemoveUnusedNodesPass()
     yield "attach-functions", AttachFunctions()
     yield "finish", Finish(options)
-    yield "report", lambda model: _describe(model, options, report)
+    yield "report", lambda model: _describe(model, options, report, pack.float32_because)
 
 
 def preparation(options: Options) -> Iterator[tuple[str, Callable[[ir.Model], object]]]:
@@ -231,9 +232,10 @@ def check_supported(model: ir.Model) -> None:
         raise UnsupportedModelError("the model's graph is empty")
 
 
-def _describe(model: ir.Model, options: Options, report: Report) -> None:
+def _describe(model: ir.Model, options: Options, report: Report, float32_because: Mapping[str, str]) -> None:
     """Fill in what later passes decided about each rewritten layer."""
     default = LayerSetting(options.hyperplanes, options.tau)
+    stored: dict[ir.Value, tuple[int, int]] = {}
     for node in nodes_of(model, DOMAIN, CONV):
         layer = report.layer(str(node.name))
         setting = options.plan.setting(layer.name, default)
@@ -241,9 +243,17 @@ def _describe(model: ir.Model, options: Options, report: Report) -> None:
         layer.activation = node.attributes.get_string("activation", "")
         layer.input_layout = node.attributes.get_string("x_layout", NCHW)
         layer.output_layout = node.attributes.get_string("y_layout", NCHW)
+        weights = node.inputs[W]
+        assert weights is not None
+        assert weights.const_value is not None
+        layer.weight_type, layer.weight_bytes = weights.const_value.dtype.numpy().name, weights.const_value.nbytes
+        layer.float32_because = float32_because.get(layer.name)
+        stored[weights] = layer.weight_bytes, 4 * weights.const_value.size
         residual = node.inputs[Z] if len(node.inputs) > Z else None
         if residual is not None and not residual.is_initializer():
             layer.residual_layout = node.attributes.get_string("z_layout", NCHW)
+    report.weight_bytes = sum(size for size, _ in stored.values())
+    report.weight_bytes_float32 = sum(size for _, size in stored.values())
 
 
 def _first_cause(error: BaseException) -> BaseException:

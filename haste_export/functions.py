@@ -21,7 +21,7 @@ _CONV_ATTRIBUTES = (
     "kernel_shape, pads, strides, dilations, group, patch, merge, activation, activation_params, "
     "w_layout, x_layout, z_layout, y_layout"
 )
-_INT64 = int(onnx.TensorProto.INT64)
+_FLOAT, _INT64 = int(onnx.TensorProto.FLOAT), int(onnx.TensorProto.INT64)
 
 
 class Activation(NamedTuple):
@@ -39,6 +39,7 @@ class ConvBody:
         opset: the model's opset.
         activations: distinct activations; a node's `activation_id` is the place of its own.
         packed: whether the weights are packed; then nodes carry `w_shape`.
+        half: whether some weights are float16.
         partial: whether some packed weights end in an unfilled block; then nodes carry `w_rows` too.
         residual: whether the nodes have Z.
         bounded: whether the nodes have T as well.
@@ -51,11 +52,15 @@ class ConvBody:
     partial: bool
     residual: bool
     bounded: bool
+    half: bool = False
     stats: bool = False
 
     def function(self) -> onnx.FunctionProto:
         """The local function HasteConv."""
-        lines, weights = self._unpacked() if self.packed else ([], "W")
+        lines, weights = ([f"wide = Cast <to = {_FLOAT}> (W)"], "wide") if self.half else ([], "W")
+        if self.packed:
+            unpacked, weights = self._unpacked(weights)
+            lines += unpacked
         lines.append(
             "sum = Conv <kernel_shape: ints = @kernel_shape, pads: ints = @pads, strides: ints = @strides, "
             f"dilations: ints = @dilations, group: int = @group> (X, {weights}, B)"
@@ -73,10 +78,10 @@ class ConvBody:
         inputs = "X, W, B, V, L" + (", Z" if self.residual else "") + (", T" if self.bounded else "")
         return _parse(self.opset, CONV, attributes, inputs, "Y, stats" if self.stats else "Y", lines)
 
-    def _unpacked(self) -> tuple[list[str], str]:
+    def _unpacked(self, packed: str) -> tuple[list[str], str]:
         """[ceil(M/16), C, kH*kW, 16] -> [M, C, kH, kW]; a runtime folds it, since weights are constant."""
         lines = [
-            "rows_first = Transpose <perm = [0, 3, 1, 2]> (W)",
+            f"rows_first = Transpose <perm = [0, 3, 1, 2]> ({packed})",
             *_integers(self.opset, "oihw", "value: tensor = @w_shape"),
             "whole = Reshape (rows_first, oihw)",
         ]

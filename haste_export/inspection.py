@@ -32,7 +32,10 @@ class Prospect:
 
 @dataclass(frozen=True)
 class CompressedLayer:
-    """A HasteConv. `height` and `width` are those of its output, None if not static; `levels` has L by level."""
+    """A HasteConv. `height` and `width` are those of its output, None if not static; `levels` has L by level.
+
+    `weights` is their layout; `weight_type` and `weight_bytes` say how they are stored, None if they are not constant.
+    """
 
     name: str
     in_channels: int | None
@@ -48,6 +51,8 @@ class CompressedLayer:
     residual: bool
     bounded: bool
     weights: str
+    weight_type: str | None
+    weight_bytes: int | None
     input_layout: str
     output_layout: str
 
@@ -127,6 +132,8 @@ def _compressed_layer(node: ir.Node) -> CompressedLayer:
     kernel = tuple(attributes.get_ints("kernel_shape", []))
     residual = _input(node, contract.Z)
     planes = _dims(_input(node, contract.V), 2)
+    value = _input(node, contract.W)
+    weights = None if value is None else value.const_value
     return CompressedLayer(
         name=str(node.name),
         # Both forms of the weights have C second; packed ones round M up, so M is read from the bias.
@@ -143,6 +150,8 @@ def _compressed_layer(node: ir.Node) -> CompressedLayer:
         residual=residual is not None and not residual.is_initializer(),
         bounded=_input(node, contract.T) is not None,
         weights=attributes.get_string("w_layout", contract.OIHW),
+        weight_type=None if weights is None else weights.dtype.numpy().name,
+        weight_bytes=None if weights is None else weights.nbytes,
         input_layout=attributes.get_string("x_layout", contract.NCHW),
         output_layout=attributes.get_string("y_layout", contract.NCHW),
     )

@@ -12,6 +12,7 @@ from haste_export.errors import OptionError
 from haste_export.plan import Plan
 
 SELECTIONS = ("model", "measured", "all")
+WEIGHTS = ("packed", "fp16", "oihw")
 ISAS = ("auto", "avx512", "avx2", "neon", "generic")
 _MAX_PATCH = 16
 
@@ -32,7 +33,7 @@ class Options:
         include: layer names or `re:PATTERN`; if any, only layers that match one are rewritten.
         exclude: layer names or `re:PATTERN` that stay as they are.
         input_shapes: fixed shapes for graph inputs, by name; dimensions of the written model become static.
-        weights: "packed" for the kernel's own layout (no copy at load), "oihw" as in Conv.
+        weights: "packed" for the kernel's own layout (no copy at load), "fp16" for that in float16, "oihw" as in Conv.
         layout: "blocked" keeps chains of HasteConv in the blocked layout, "nchw" never does.
         plan: per-layer settings.
         select: which of the convolutions that qualify are rewritten: "model", those that the cost model predicts to
@@ -51,7 +52,7 @@ class Options:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    weights: Literal["packed", "oihw"] = "packed"
+    weights: Literal["packed", "fp16", "oihw"] = "packed"
     layout: Literal["blocked", "nchw"] = "blocked"
     plan: Plan = field(default_factory=Plan)
     select: Literal["model", "measured", "all"] = "model"
@@ -82,7 +83,7 @@ class Options:
             self.tau == 0 or self.merge == "scaled", "tau bounds the scaled merge; it has no effect on merge 'mean'"
         )
         _require(self.skip_first >= 0, f"skip_first must not be negative, but is {self.skip_first}")
-        _require(self.weights in ("packed", "oihw"), f"weights must be 'packed' or 'oihw', not '{self.weights}'")
+        _require(self.weights in WEIGHTS, f"weights must be one of {', '.join(WEIGHTS)}, not '{self.weights}'")
         _require(self.layout in ("blocked", "nchw"), f"layout must be 'blocked' or 'nchw', not '{self.layout}'")
         _require(self.select in SELECTIONS, f"select must be one of {', '.join(SELECTIONS)}, not '{self.select}'")
         _require(self.isa in ISAS, f"isa must be one of {', '.join(ISAS)}, not '{self.isa}'")

@@ -65,6 +65,9 @@ class LayerReport:
         activation: the fused activation, "" if there is none.
         hyperplanes: L by default; None for a layer that was left.
         tau: error bound by default; 0 is unbounded.
+        weight_type: "float32" or "float16", as the weights are stored; None for a layer that was left.
+        weight_bytes: of the weights as they are stored.
+        float32_because: the clause that says why weights are float32 where float16 was asked for.
         speed: milliseconds as Conv and as HasteConv, if they were predicted or measured.
     """
 
@@ -83,6 +86,9 @@ class LayerReport:
     activation: str = ""
     hyperplanes: int | None = None
     tau: float = 0.0
+    weight_type: str | None = None
+    weight_bytes: int | None = None
+    float32_because: str | None = None
     speed: LayerSpeed | None = None
 
     @property
@@ -90,6 +96,8 @@ class LayerReport:
         """What became of the layer, as a sentence."""
         if self.status == "left":
             return f"Conv '{self.name}': {self.reason}, left alone."
+        if self.float32_because:
+            return f"Conv '{self.name}': rewritten, its weights stay float32: {self.float32_because}."
         return f"Conv '{self.name}': rewritten."
 
     def shape(self, patch: int = 3) -> LayerShape | None:
@@ -124,6 +132,8 @@ class Report:
         pools: pools that became HasteMaxPool or HasteAveragePool.
         steering: name of the steering input; None if nothing was rewritten.
         levels: levels of `haste_level`, the dense one included; 0 if layers share `haste_hyperplanes`.
+        weight_bytes: of the rewritten layers as they are stored; weights that layers share count once.
+        weight_bytes_float32: what these would be as float32.
         source: path of the original, if it was a file.
         target: path of the result, if it was written.
         check: outcome of `--check`, if it ran.
@@ -136,6 +146,8 @@ class Report:
     pools: int = 0
     steering: str | None = None
     levels: int = 0
+    weight_bytes: int = 0
+    weight_bytes_float32: int = 0
     source: str | None = None
     target: str | None = None
     check: dict[str, Any] | None = None
@@ -174,6 +186,8 @@ class Report:
                 "pools": self.pools,
                 "steering": self.steering,
                 "levels": self.levels,
+                "weight_bytes": self.weight_bytes,
+                "weight_bytes_float32": self.weight_bytes_float32,
             },
             "layers": [layer.to_json() for layer in self.layers],
             "check": self.check,

@@ -21,7 +21,7 @@ from haste_export.cli.parameters import ModelPath
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MAX_HYPERPLANES
 from haste_export.errors import CheckFailedError, OptionError
-from haste_export.options import ISAS
+from haste_export.options import ISAS, WEIGHTS
 from haste_export.report import LayerReport, Report
 from haste_export.version import __version__
 
@@ -37,6 +37,7 @@ Examples:
   haste-export model.onnx --hyperplanes 20         closer to the original, and slower
   haste-export model.onnx --only-faster            times every layer here, rewrites those that gain
   haste-export model.onnx --exclude re:head --input-shape image:1,3,224,224
+  haste-export model.onnx --weights fp16           weights in half the bytes, rounded to float16
   haste-export big.onnx --external-data --json -   the report on stdout
 
 \b
@@ -87,8 +88,8 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
     help="Memory layout between HasteConvs.",
 )  # fmt: skip
 @click.option(
-    "--weights", type=click.Choice(["packed", "oihw"]), default="packed", show_default=True,
-    help="Form of the weights in the file.",
+    "--weights", type=click.Choice(WEIGHTS), default="packed", show_default=True,
+    help="Form of the weights in the file; fp16: packed and rounded to float16, half as large.",
 )  # fmt: skip
 @click.option(
     "--select", type=click.Choice(["model", "measured", "all"]), default="model", show_default=True,
@@ -207,11 +208,13 @@ def _check(
     report: Report, model: Path, target: Path, runs: int, feeds: Feeds | None, shapes: dict[str, tuple[int, ...]]
 ) -> None:
     """Fill in `report.check` and write the report anew."""
-    from haste_export.check import check_models
+    from haste_export.check import DENSE_TOLERANCE, HALF_TOLERANCE, check_models
     from haste_export.io import write_report
 
     # The file behind a link, because its weights are beside it.
-    report.check = check_models(model, target.resolve(), runs, feeds=feeds, shapes=shapes).to_json()
+    tolerance = HALF_TOLERANCE if report.options.weights == "fp16" else DENSE_TOLERANCE
+    check = check_models(model, target.resolve(), runs, feeds=feeds, shapes=shapes, tolerance=tolerance)
+    report.check = check.to_json()
     write_report(report, target)
 
 
@@ -253,6 +256,8 @@ def _print(report: Report, console: Console, verbose: int) -> None:
     else:
         console.print(f"{len(report.rewritten)} of {total} convolutions rewritten: {escape(str(report.target))}")
         console.print(f"Steering input: {report.steering}", highlight=False)
+    if report.options.weights == "fp16" and report.rewritten:
+        _print_half(report, console)
     if report.speed is not None:
         speed = report.speed
         threads = f"{speed.threads} thread{'s' if speed.threads > 1 else ''}"
@@ -268,6 +273,18 @@ def _print(report: Report, console: Console, verbose: int) -> None:
             f"Check {verdict} over {check['runs']} runs, by {check['ran']}: relative error {check['dense_error']:.1e} "
             f"dense, {check['default_error']:.1e} at the default."
         )
+
+
+def _print_half(report: Report, console: Console) -> None:
+    """How many weights became float16, and why others did not."""
+    stay = [layer for layer in report.rewritten if layer.float32_because]
+    console.print(
+        f"Weights of {len(report.rewritten) - len(stay)} of {len(report.rewritten)} layers in float16: "
+        f"{report.weight_bytes / 1e6:.2f} MB, {report.weight_bytes_float32 / 1e6:.2f} MB as float32.",
+        highlight=False,
+    )
+    for layer in stay:
+        console.print(escape(layer.sentence), highlight=False)
 
 
 def _table(layers: list[LayerReport]) -> Table:

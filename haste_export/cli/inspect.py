@@ -129,7 +129,7 @@ def print_compressed(model: CompressedModel) -> None:
             f"{_number(layer.height)}×{_number(layer.width)}",
             " ".join(map(str, layer.levels)),
             _number(layer.max_hyperplanes),
-            layer.weights,
+            f"{layer.weights} {layer.weight_type}" if layer.weight_type else layer.weights,
             f"{layer.input_layout} → {layer.output_layout}",
         )
     console.print(table)

@@ -43,8 +43,9 @@ def stock(shape: LayerShape, core: Core) -> Bytes:
     Runs of GEMM_COLUMNS output pixels are unfolded K-slice by K-slice and multiplied with all filters. Between two
     runs all weights pass by, so they are read again for every run unless they stay in the last cache.
     """
-    passes = 1 if _weights(shape) <= core.last_level.size else ceil(_pixels(shape) / GEMM_COLUMNS)
-    return Bytes(_input(shape), passes * _weights(shape), 2 * _output(shape), _unfolded(shape, core))
+    weights = _weights(shape, FLOAT)
+    passes = 1 if weights <= core.last_level.size else ceil(_pixels(shape) / GEMM_COLUMNS)
+    return Bytes(_input(shape), passes * weights, 2 * _output(shape), _unfolded(shape, core))
 
 
 def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
@@ -62,7 +63,7 @@ def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -
     """
     cache = core.last_level.size
     tiles = tile_count(shape, core)
-    weights, block = _weights(shape), _weights(shape) * BLOCK // shape.filters
+    weights, block = _weights(shape, shape.weight_size), _block(shape)
     windows = round(kept * tile_size(shape, core) * shape.channels * _slot(shape) * FLOAT)
     passes, scratch = 1, 2 * windows
     if tiles < FEW_TILES:
@@ -77,7 +78,7 @@ def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -
 def tile_size(shape: LayerShape, core: Core) -> int:
     """Patches per tile: as many as share the second-level cache with two blocks of weights."""
     cache = core.l2.size * 7 // 8
-    block = shape.channels * shape.kernel[0] * shape.kernel[1] * BLOCK * FLOAT
+    block = _block(shape)
     window = shape.channels * _slot(shape) * FLOAT * KEPT
     most = min(max(int((cache - 2 * block) / window), MIN_TILE), MAX_TILE)
     return ceil(_patches(shape) / ceil(_patches(shape) / most))
@@ -121,5 +122,10 @@ def _output(shape: LayerShape) -> int:
     return shape.batch * shape.filters * _pixels(shape) * FLOAT
 
 
-def _weights(shape: LayerShape) -> int:
-    return shape.filters * shape.channels * shape.kernel[0] * shape.kernel[1] * FLOAT
+def _weights(shape: LayerShape, size: int) -> int:
+    return shape.filters * shape.channels * shape.kernel[0] * shape.kernel[1] * size
+
+
+def _block(shape: LayerShape) -> int:
+    """Bytes of the weights that HasteConv uses together."""
+    return BLOCK * shape.channels * shape.kernel[0] * shape.kernel[1] * shape.weight_size

@@ -24,13 +24,17 @@ RESIDUAL = 5  # index of HasteConv's input Z
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Sizes of a convolution, for the analytic model: channels, filters, kernel, output size, batch."""
+    """Sizes of a convolution, for the analytic model: channels, filters, kernel, output size, batch.
+
+    `weight_size` is that of a weight of the HasteConv, in bytes; stock's are float32.
+    """
 
     batch: int
     channels: int
     filters: int
     kernel: tuple[int, int]
     output: tuple[int, int]
+    weight_size: int = 4
 
 
 @dataclass(frozen=True)
@@ -182,4 +186,5 @@ def _shape(model: onnx.ModelProto, node: onnx.NodeProto, output: Array) -> Layer
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
     # OIHW, or packed [ceil(M/16), C, kH*kW, 16]: the second size is C in both.
     batch, filters, height, width = output.shape
-    return LayerShape(batch, weights.dims[1], filters, (kernel[0], kernel[1]), (height, width))
+    weight_size = helper.tensor_dtype_to_np_dtype(weights.data_type).itemsize
+    return LayerShape(batch, weights.dims[1], filters, (kernel[0], kernel[1]), (height, width), weight_size)

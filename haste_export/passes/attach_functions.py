@@ -19,6 +19,7 @@ from haste_export.contract import (
     REORDER,
     B,
     T,
+    W,
     Z,
 )
 from haste_export.functions import (
@@ -72,6 +73,7 @@ class AttachFunctions(ir.passes.InPlacePass):
             partial=any(count % BLOCK for count in rows),
             residual=any(len(node.inputs) > Z for node in nodes),
             bounded=any(len(node.inputs) > T for node in nodes),
+            half=any(_weights(node).dtype == ir.DataType.FLOAT16 for node in nodes),
             stats=self._stats,
         )
         for node, count in zip(nodes, rows, strict=True):
@@ -82,8 +84,7 @@ class AttachFunctions(ir.passes.InPlacePass):
 def _set_body_attributes(node: ir.Node, body: ConvBody, rows: int) -> None:
     protos: list[onnx.AttributeProto] = []
     if body.packed:
-        weights = node.inputs[1]
-        assert weights is not None
+        weights = _weights(node)
         assert weights.shape is not None
         shape = [-1, int(weights.shape.numpy()[1]), *node.attributes.get_ints("kernel_shape", ())]
         protos.append(integer_attribute(body.opset, "w_shape", shape))
@@ -101,6 +102,12 @@ def _set_body_attributes(node: ir.Node, body: ConvBody, rows: int) -> None:
 def _activation(node: ir.Node) -> Activation:
     params = tuple(float(value) for value in node.attributes.get_floats("activation_params", ()))
     return Activation(node.attributes.get_string("activation", ""), params)
+
+
+def _weights(node: ir.Node) -> ir.Value:
+    weights = node.inputs[W]
+    assert weights is not None
+    return weights
 
 
 def _rows(node: ir.Node) -> int:

@@ -1,4 +1,4 @@
-"""Writes the weights in the kernel's own layout, so that the library needs no second copy of them."""
+"""Writes the weights in the kernel's own layout, so that the library needs no second copy; as float16 if asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from haste_export.contract import BLOCK, CONV, DOMAIN, PACKED, W
 from haste_export.graph import Names, nodes_of, sizes_of
+from haste_export.half import float32_because
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -32,17 +33,30 @@ class PackWeights(ir.passes.InPlacePass):
     """Packs the weights of every HasteConv; weights shared by several nodes are packed, and stored, once.
 
     The packed tensors are evaluated when the model is written, one at a time, so a model larger than memory can pass.
+
+    With `half` they are float16, but for those that float16 would harm; `float32_because` then says of each HasteConv
+    with such weights why, by name.
     """
+
+    def __init__(self, *, half: bool = False) -> None:
+        super().__init__()
+        self._half = half
+        self.float32_because: dict[str, str] = {}
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the input W and set `w_layout`."""
         names = Names(model)
         packed: dict[ir.Value, ir.Value] = {}
+        reasons: dict[ir.Value, str | None] = {}
         for conv in nodes_of(model, DOMAIN, CONV):
             weights = conv.inputs[W]
             assert weights is not None
             if weights not in packed:
-                packed[weights] = _packed_value(model.graph, weights, names)
+                reasons[weights] = float32_because(_array(weights)) if self._half else None
+                half = self._half and reasons[weights] is None
+                packed[weights] = _packed_value(model.graph, weights, names, half)
+            if reason := reasons[weights]:
+                self.float32_because[str(conv.name)] = reason
             conv.replace_input_with(W, packed[weights])
             conv.attributes["w_layout"] = ir.AttrString("w_layout", PACKED)
         for weights in packed:
@@ -52,15 +66,24 @@ class PackWeights(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=bool(packed))
 
 
-def _packed_value(graph: ir.Graph, weights: ir.Value, names: Names) -> ir.Value:
+def _array(weights: ir.Value) -> FloatArray:
+    assert weights.const_value is not None
+    return weights.const_value.numpy()
+
+
+def _packed_value(graph: ir.Graph, weights: ir.Value, names: Names, half: bool) -> ir.Value:
     tensor = weights.const_value
     assert tensor is not None
+    dtype = ir.DataType.FLOAT16 if half else ir.DataType.FLOAT
     count, channels, height, width = sizes_of(tensor)
     shape = ir.Shape([-(-count // BLOCK), channels, height * width, BLOCK])
     name = names.fresh(f"{weights.name}/packed")
     lazy = ir.LazyTensor(
-        lambda: ir.tensor(pack_weights(tensor.numpy()), name=name), dtype=ir.DataType.FLOAT, shape=shape, name=name
+        lambda: ir.tensor(pack_weights(_array(weights)).astype(dtype.numpy()), name=name),
+        dtype=dtype,
+        shape=shape,
+        name=name,
     )
-    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=shape, const_value=lazy)
+    value = ir.Value(name=name, type=ir.TensorType(dtype), shape=shape, const_value=lazy)
     graph.register_initializer(value)
     return value

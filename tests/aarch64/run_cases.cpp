@@ -54,8 +54,10 @@ void run(const std::string& path, const char* isa) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
   if (!file) die(path + ": cannot be read");
   const Header h = read<Header>(file, 1)[0];
-  const std::vector<float> x = read<float>(file, h.x), weights = read<float>(file, h.weights),
-                           bias = read<float>(file, h.bias);
+  const std::vector<float> x = read<float>(file, h.x);
+  const int64_t weight_size = h.params.weight_type == HASTE_WEIGHTS_FLOAT16 ? 2 : 4;
+  const std::vector<char> weights = read<char>(file, h.weights * weight_size);
+  const std::vector<float> bias = read<float>(file, h.bias);
   const std::vector<int8_t> planes = read<int8_t>(file, h.planes);
   const std::vector<float> residual = read<float>(file, h.residual);
   const std::vector<uint32_t> labels = read<uint32_t>(file, h.has_labels ? h.codes : 0);
