@@ -1,0 +1,56 @@
+"""Weights stored as float16 are, to the last bit, float32 weights of the same values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.operator.cases import Case, build
+
+SHAPES = [
+    Case(channels=48, outputs=33, height=10, width=11),
+    Case(channels=33, outputs=48, height=7, width=4, x_layout="NCHW", y_layout="blocked", z_layout="blocked"),
+    Case(channels=64, outputs=17, height=1, width=9),  # patches of one row are not transformed
+    Case(channels=48, outputs=80, kernel=(1, 1), pads=(0, 0, 0, 0)),
+    Case(channels=17, outputs=20, kernel=(5, 5), pads=(2, 2, 2, 2)),
+    Case(channels=31, outputs=33, kernel=(2, 3), pads=(0, 1, 1, 1), patch=2),
+]
+BUCKETS = {
+    "dense": {"count": 0},
+    "hashed": {"count": 6, "kind": "relu"},
+    "bounded": {"count": 4, "kind": "relu", "tau": 0.3},
+    "one bucket": {"groups": 1},
+    "a few": {"groups": 7},
+}
+
+
+@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
+@pytest.mark.parametrize("buckets", BUCKETS.values(), ids=BUCKETS)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda case: f"{case.kernel}-{case.height}x{case.width}")
+def test_same_bits_as_float32(isa: str, shape: Case, buckets: dict[str, object], w_layout: str, merge_how: str) -> None:
+    case = replace(shape, **buckets, w_layout=w_layout, w_type="float16", merge_how=merge_how, residual=True, seed=3)
+    half = build(case)
+    single = replace(half, case=replace(case, w_type="float32"))
+    outputs = []
+    for problem in (half, single):
+        with problem.native_conv() as conv:
+            outputs.append(problem.native_run(conv))
+    assert np.array_equal(outputs[0].y.view(np.uint32), outputs[1].y.view(np.uint32))
+    assert np.array_equal(outputs[0].stats, outputs[1].stats)
+
+
+def test_every_float16(isa: str) -> None:
+    """All 65536, denormal, infinite and NaN among them, each the weight of an output channel."""
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    case = Case(channels=1, outputs=2**16, kernel=(1, 1), pads=(0, 0, 0, 0), height=1, width=1, count=0)
+    problem = build(replace(case, w_type="float16"))
+    with np.errstate(invalid="ignore"):
+        expected = halves.astype(np.float32)
+    one = np.ones((1, 1, 1, 1), np.float32)
+    problem = replace(problem, x=one, weights=expected.reshape(-1, 1, 1, 1), bias=np.zeros(2**16, np.float32))
+    with problem.native_conv() as conv:
+        y = problem.native_run(conv).y.reshape(-1)
+    assert np.array_equal(y, expected, equal_nan=True)
