@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
+Weights = NDArray[np.float16] | NDArray[np.float32]
+"""Filters; float16 ones stand for the float32 ones of their values."""
 Labels = NDArray[np.uint32]
 Pads = tuple[int, int, int, int]
 """Top, left, bottom, right: the order of Conv's attribute."""
@@ -233,7 +235,7 @@ def taps(inputs: Float64, kernel: tuple[int, int], patch: int) -> Float64:
     return unfolded
 
 
-def convolve(merged: Merged, filters: Float32, patch: int) -> Float64:
+def convolve(merged: Merged, filters: Weights, patch: int) -> Float64:
     """Step 4 for one patch: its merged inputs with the merged filters; filters [M,C,kH,kW] gives [M, p*p]."""
     outputs, channels, k_h, k_w = filters.shape
     by_channel = filters.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
@@ -311,7 +313,7 @@ class HasteResult:
 
 def haste_conv(
     x: Float32,
-    weights: Float32,
+    weights: Weights,
     bias: Float32,
     hyperplanes: NDArray[np.int8],
     count: int,
@@ -361,7 +363,7 @@ def haste_conv(
 
 def _check(
     x: Float32,
-    weights: Float32,
+    weights: Weights,
     bias: Float32,
     hyperplanes: NDArray[np.int8],
     count: int,

@@ -103,6 +103,18 @@ def test_table_of_a_compressed_model(compressed: Path) -> None:
     assert "haste_hyperplanes, default 14" in output
 
 
+def test_float16_weights(stock: Path, tmp_path: Path) -> None:
+    half = haste_export.compress(onnx.load(str(stock)), select="all", weights="fp16")
+    onnx.save(half, str(tmp_path / "half.onnx"))
+    (layer,) = inspect(tmp_path / "half.onnx")["layers"]
+    assert (layer["weights"], layer["weight_type"]) == ("packed", "float16")
+    kernel_h, kernel_w = layer["kernel"]
+    assert (
+        layer["weight_bytes"] == 2 * layer["in_channels"] * -(-layer["out_channels"] // 16) * 16 * kernel_h * kernel_w
+    )
+    assert "packed float16" in haste("inspect", tmp_path / "half.onnx").output
+
+
 def test_a_model_without_convolutions(tmp_path: Path) -> None:
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     info = onnx.helper.make_tensor_value_info

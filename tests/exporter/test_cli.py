@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from onnx import numpy_helper
 
 import haste_export
 import runtime_ops
@@ -61,6 +62,26 @@ def test_options_reach_the_model(path: Path, tmp_path: Path) -> None:
     assert [layer["reason"] for layer in document["layers"]] == ["--exclude re:^a matches it", None]
     assert [(layer["height"], layer["width"]) for layer in document["layers"]] == [(12, 9), (12, 9)]
     assert [dim.dim_value for dim in onnx.load(out).graph.input[0].type.tensor_type.shape.dim] == [2, 16, 12, 9]
+
+
+def test_float16_weights_are_counted_and_checked(path: Path, tmp_path: Path) -> None:
+    result = call(path, tmp_path / "out.onnx", "--weights", "fp16", "--check", 1, "--input-shape", "x:1,16,12,9")
+    assert result.exit_code == 0, result.output
+    assert "Weights of 1 of 1 layers in float16: " in result.output
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["summary"]["weight_bytes_float32"] == 2 * report["summary"]["weight_bytes"]
+    assert report["check"]["tolerance"] == 1e-2
+
+
+def test_weights_that_stay_float32_are_named(path: Path, tmp_path: Path) -> None:
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1e7), tensor.name))
+    onnx.save(model, tmp_path / "large.onnx")
+    result = call(tmp_path / "large.onnx", "--weights", "fp16")
+    assert result.exit_code == 0, result.output
+    assert "Weights of 0 of 1 layers in float16: " in result.output
+    assert "its weights stay float32: the largest is " in result.output.replace("\n", " ")
 
 
 def test_the_report_goes_to_a_file(path: Path, tmp_path: Path) -> None:

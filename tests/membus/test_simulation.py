@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,14 @@ def test_analytic_model_agrees_with_the_simulation(qemu: QemuSimulator, tmp_path
     ):
         simulated = qemu.simulate(job, A72, cold=True).total - overhead
         assert simulated == pytest.approx(computed.total, rel=0.25), job.model.name
+
+
+def test_float16_weights_are_half_the_traffic() -> None:
+    shape = LayerShape(1, 256, 256, (3, 3), (6, 6))
+    half = replace(shape, weight_size=2)
+    assert analytic.tile_count(shape, A72) == analytic.tile_count(half, A72) == 1
+    assert analytic.haste(half, A72).weights * 2 == analytic.haste(shape, A72).weights
+    assert analytic.stock(half, A72) == analytic.stock(shape, A72)
 
 
 def test_tiles_share_the_cache_with_two_blocks_of_weights() -> None:
