@@ -177,6 +177,10 @@ void Conv::run(const haste_cuda_run_args& args, Grouping grouping, const uint32_
   front.grouping = grouping;
   front.labels = labels;
   front.codes = codes;
+  if (args.correction && grouping != Grouping::kDense) {
+    convolve.gain = args.correction;
+    convolve.bias = args.correction + params_.out_channels;
+  }
   if (args.stats) backend::clear(front.counters, HASTE_STATS * sizeof(*front.counters), args.stream);
   for (int64_t first = 0; first < plan.patches; first += plan.chunk) {
     const int64_t patches = std::min(plan.chunk, plan.patches - first);

@@ -14,6 +14,7 @@ struct ConvolveArgs {
   LayerPlan layer;
   Epilogue epilogue;
   const void* weights;  // [tiles][C][taps][tile], zero beyond the last filter (pack.h)
+  const float* gain;    // [M] of a corrected run, or null
   const float* bias;    // [M]
   TensorView y_view, z_view;
   void* y;
@@ -149,7 +150,7 @@ struct Generic {
   }
 };
 
-// Adds the lane groups' sums, bias and residual, and stores the pixels of a patch that exist.
+// Adds the lane groups' sums, applies gain, bias and residual, and stores the pixels of a patch that exist.
 template <int kTile, class T>
 HASTE_DEVICE void store_patch(const ConvolveArgs& args, const float* sums, int outputs, int pass, int64_t patch,
                               int tile, int lane) {
@@ -167,9 +168,10 @@ HASTE_DEVICE void store_patch(const ConvolveArgs& args, const float* sums, int o
     const int64_t row = top + pixel / layer.patch, column = left + pixel % layer.patch;
     if (pixel >= layer.patch * layer.patch || m >= layer.filters) continue;
     if (row >= args.y_view.height || column >= args.y_view.width) continue;
-    float sum = args.bias[m];
+    float sum = 0.0f;
     HASTE_UNROLL
     for (int group = 0; group < kWarp / kTile; group++) sum += sums[(group * outputs + output) * kTile + in_tile];
+    sum = (args.gain ? args.gain[m] * sum : sum) + args.bias[m];
     const int64_t at = row * args.y_view.width + column;
     if (z) sum += to_float(z[args.z_view.channel(m) + at * args.z_view.pixel_step()]);
     y[args.y_view.channel(m) + at * args.y_view.pixel_step()] = from_float<T>(activate(args.epilogue, sum));

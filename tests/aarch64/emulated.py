@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import struct
 import subprocess
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from haste_export.membus.geometry import CORES, write_system_root
 from haste_export.reference import Float32, Labels
-from tests.operator.cases import ACTIVATIONS, Problem
-from tests.operator.native import ACTIVATION, LAYOUT, MERGE, WEIGHT_LAYOUT, WEIGHT_TYPE, ConvParams, pack, to_memory
+from tests.operator.c_api import to_memory
+from tests.operator.cases import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 240
@@ -86,19 +85,12 @@ def compile_program(source: Path, out: Path, target: Target) -> Path:
 def write_case(problem: Problem, path: Path) -> None:
     """What run_cases.cpp reads."""
     case = problem.case
-    outputs, channels, k_h, k_w = problem.weights.shape
-    params = ConvParams(
-        *(channels, outputs, k_h, k_w, *case.pads, case.patch, len(problem.hyperplanes)),
-        *(MERGE[case.merge_how], ACTIVATION[case.activation], (ctypes.c_float * 2)(*ACTIVATIONS[case.activation])),
-        *(WEIGHT_LAYOUT[case.w_layout], WEIGHT_TYPE[case.w_type]),
-        *(LAYOUT[case.x_layout], LAYOUT[case.z_layout], LAYOUT[case.y_layout]),
-    )
-    packed = pack(problem.weights) if case.w_layout == "packed" else problem.weights
-    weights = packed.astype(case.w_type)
+    params = case.options.params(problem.weights, problem.hyperplanes)
+    weights = case.options.stored(problem.weights)
     residual = to_memory(problem.residual, case.z_layout) if problem.residual is not None else np.zeros(0, np.float32)
     counts = (
         *(problem.x.size, weights.size, problem.bias.size, problem.hyperplanes.size),
-        *(residual.size, int(np.prod(output_shape(problem))), case.batch * case.patches * channels),
+        *(residual.size, int(np.prod(output_shape(problem))), case.batch * case.patches * case.channels),
     )
     flags = (problem.residual is not None, problem.labels is not None)
     head = struct.pack("=13q", case.batch, case.height, case.width, case.count, *flags, *counts)

@@ -19,9 +19,9 @@ from tests.aarch64.emulated import (
     write_case,
 )
 from tests.operator.bounds import tolerance
+from tests.operator.c_api import from_memory
 from tests.operator.cases import KINDS, Case, Problem, build
 from tests.operator.compare import assert_within
-from tests.operator.native import from_memory
 
 # Any data must hash alike. Shapes around the vector width of four and the block of sixteen; the patch does not divide
 # the output.

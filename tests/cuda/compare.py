@@ -7,9 +7,9 @@ import numpy as np
 from haste_export.reference import Float32, hash_codes
 from tests.cuda.device import Conv, Target
 from tests.operator.bounds import tau_is_trusted, tolerance
-from tests.operator.cases import ACTIVATIONS, ORDINARY, Case, Problem, build, reproduction
+from tests.operator.c_api import Output
+from tests.operator.cases import ORDINARY, Case, Problem, build, reproduction
 from tests.operator.compare import MEMBERS_READ, assert_stats, assert_within
-from tests.operator.native import Output
 
 HALF_UNIT = 2.0**-11
 """Unit roundoff of float16."""
@@ -18,23 +18,7 @@ HALF_TINY = 2.0**-24
 
 def conv_of(target: Target, problem: Problem, dtype: str = "float32") -> Conv:
     """The conv of a problem."""
-    case = problem.case
-    return Conv(
-        target,
-        problem.weights,
-        problem.bias,
-        problem.hyperplanes,
-        dtype=dtype,
-        pads=case.pads,
-        patch=case.patch,
-        merge_how=case.merge_how,
-        activation=case.activation,
-        activation_params=ACTIVATIONS[case.activation],
-        w_layout=case.w_layout,
-        x_layout=case.x_layout,
-        z_layout=case.z_layout,
-        y_layout=case.y_layout,
-    )
+    return Conv(target, problem.weights, problem.bias, problem.hyperplanes, problem.case.options, dtype=dtype)
 
 
 def run_of(conv: Conv, problem: Problem) -> Output:

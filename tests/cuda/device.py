@@ -10,8 +10,7 @@ import ctypes
 import importlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haste_export.reference import Float32, Labels, Pads, pack
-from tests.operator.native import (
-    ACTIVATION,
+from haste_export.reference import Float32, Labels
+from tests.operator.c_api import (
     LAYOUT,
-    MERGE,
-    WEIGHT_LAYOUT,
-    WEIGHT_TYPE,
+    CommonRunArgs,
+    ConvOptions,
     ConvParams,
     NativeError,
     Output,
@@ -42,22 +39,14 @@ GUARD_VALUE = 0xA5
 """Bytes on both sides of every device buffer, and what they must still hold after a run."""
 
 
-class RunArgs(Structure):
+class RunArgs(CommonRunArgs):
     """haste_cuda_run_args."""
 
     _fields_ = (
-        ("x", c_void_p),
-        ("batch", c_int64),
-        ("height", c_int64),
-        ("width", c_int64),
-        ("hyperplanes", c_int64),
-        ("tau", c_float),
-        ("z", c_void_p),
-        ("y", c_void_p),
-        ("stats", c_void_p),
         ("workspace", c_void_p),
         ("workspace_bytes", c_size_t),
         ("stream", c_void_p),
+        ("correction", c_void_p),
     )
 
 
@@ -228,6 +217,9 @@ def gpu_target() -> Target | str:
     return "neither PyTorch nor CuPy with CUDA is installed"
 
 
+PLAIN = ConvOptions()
+
+
 class Conv:
     """A haste_cuda_conv of a target."""
 
@@ -237,30 +229,14 @@ class Conv:
         weights: Float32,
         bias: Float32,
         hyperplanes: NDArray[np.int8],
+        options: ConvOptions = PLAIN,
         *,
         dtype: str = "float32",
-        pads: Pads = (0, 0, 0, 0),
-        patch: int = 3,
-        merge_how: str = "scaled",
-        activation: str = "",
-        activation_params: Sequence[float] = (),
-        w_layout: str = "OIHW",
-        w_type: str = "float32",
-        x_layout: str = "NCHW",
-        z_layout: str = "NCHW",
-        y_layout: str = "NCHW",
     ) -> None:
-        outputs, channels, k_h, k_w = weights.shape
-        self.target, self.dtype, self.outputs = target, dtype, outputs
-        self.layouts = (x_layout, z_layout, y_layout)
-        self.params = ConvParams(
-            *(channels, outputs, k_h, k_w, *pads, patch, len(hyperplanes)),
-            *(MERGE[merge_how], ACTIVATION[activation], (c_float * 2)(*activation_params)),
-            *(WEIGHT_LAYOUT[w_layout], WEIGHT_TYPE[w_type]),
-            *(LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
-        )
-        stored = "float16" if "float16" in (dtype, w_type) else "float32"
-        memory = (pack(weights) if w_layout == "packed" else weights).astype(stored)
+        self.target, self.dtype, self.options, self.outputs = target, dtype, options, len(weights)
+        self.params = options.params(weights, hyperplanes)
+        # Where activations are float16, so are the weights.
+        memory = options.stored(weights).astype("float16" if dtype == "float16" else options.w_type)
         constants = (memory, bias.astype(np.float32), hyperplanes.astype(np.int8))
         kept = [target.upload(constant) for constant in constants]
         self._handle = c_void_p()
@@ -292,7 +268,7 @@ class Conv:
         return nbytes.value
 
     def _args(self, x: Float32, count: int) -> tuple[RunArgs, list[Buffer]]:
-        buffers = [self.target.upload(to_memory(x.astype(self.dtype), self.layouts[0]))]
+        buffers = [self.target.upload(to_memory(x.astype(self.dtype), self.options.x_layout))]
         buffers.append(self.target.blank(self.workspace(x.shape[0], x.shape[2], x.shape[3])))
         args = RunArgs(x=buffers[0].address, batch=x.shape[0], height=x.shape[2], width=x.shape[3], hyperplanes=count)
         args.workspace, args.workspace_bytes = buffers[1].address, buffers[1].nbytes
@@ -315,6 +291,7 @@ class Conv:
         *,
         tau: float = 0.0,
         residual: Float32 | None = None,
+        correction: Float32 | None = None,
         labels: Labels | None = None,
         want_stats: bool = True,
     ) -> Output:
@@ -325,8 +302,11 @@ class Conv:
         y, stats = target.blank(int(np.prod(shape)) * np.dtype(self.dtype).itemsize), target.blank(32)
         args.tau, args.y, args.stats = tau, y.address, stats.address if want_stats else None
         if residual is not None:
-            buffers.append(target.upload(to_memory(residual.astype(self.dtype), self.layouts[1])))
+            buffers.append(target.upload(to_memory(residual.astype(self.dtype), self.options.z_layout)))
             args.z = buffers[-1].address
+        if correction is not None:
+            buffers.append(target.upload(correction))
+            args.correction = buffers[-1].address
         if labels is None:
             target.check(lib.haste_cuda_conv_run(self._handle, byref(args)))
         else:
@@ -334,7 +314,7 @@ class Conv:
             target.check(lib.haste_cuda_conv_run_grouped(self._handle, byref(args), given.address))
         buffers[1].read("uint8")
         memory = y.read(self.dtype).astype(np.float32)
-        return Output(from_memory(memory, shape, self.layouts[2]), stats.read("float32"))
+        return Output(from_memory(memory, shape, self.options.y_layout), stats.read("float32"))
 
 
 def pool(target: Target, x: Float32, params: PoolParams, layouts: tuple[str, str], dtype: str = "float32") -> Float32:

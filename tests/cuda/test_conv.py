@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from tests.cuda.compare import check_values, conv_of
+from tests.cuda.compare import HALF_TINY, HALF_UNIT, as_stored, check_values, conv_of
 from tests.cuda.device import Target
+from tests.operator.c_api import NativeError
 from tests.operator.cases import ACTIVATIONS, OUTPUTS, Case, build, value_cases
-from tests.operator.native import NativeError
+from tests.operator.test_correction import correction_of, expected_from
 from tests.operator.threads import examples
 
 LAYER = Case(channels=32, outputs=32, height=8, width=11, groups=9, seed=11)
@@ -80,6 +81,35 @@ def test_input_channels(target: Target, channels: int, kernel: tuple[int, int]) 
 def test_float16_storage(target: Target, kernel: tuple[int, int], layout: str) -> None:
     case = replace(LAYER, kernel=kernel, residual=True, activation="Relu", x_layout=layout, y_layout=layout)
     check_values(target, case, "float16")
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 3)])
+@pytest.mark.parametrize("channels", [32, 300, 800], ids=["tile 32", "tile 8 or 16", "weights not resident"])
+@pytest.mark.parametrize("y_layout", ["NCHW", "blocked"])
+def test_correction(target: Target, kernel: tuple[int, int], channels: int, y_layout: str) -> None:
+    """Gain and offset per output channel of a compressed run; dense mode ignores them."""
+    case = replace(LAYER, kernel=kernel, channels=channels, outputs=48, y_layout=y_layout, groups=0, kind="relu")
+    bare, problem = build(case), build(replace(case, residual=True, activation="Clip"))
+    correction = correction_of(problem)
+    with conv_of(target, bare) as conv:
+        plain = conv.run(bare.x, case.count).y
+    with conv_of(target, problem) as conv:
+        y = conv.run(problem.x, case.count, residual=problem.residual, correction=correction).y
+        dense = [conv.run(problem.x, 0, residual=problem.residual, correction=given).y for given in (correction, None)]
+    expected, bound = expected_from(plain, problem, correction)
+    assert (np.abs(y - expected) <= bound).all()
+    np.testing.assert_array_equal(*dense)
+
+
+def test_correction_of_a_given_grouping_stored_as_float16(target: Target) -> None:
+    problem = as_stored(build(LAYER), "float16")
+    correction = correction_of(problem)
+    with conv_of(target, problem, "float16") as conv:
+        plain = conv.run(problem.x, labels=problem.labels).y
+        y = conv.run(problem.x, labels=problem.labels, correction=correction).y
+    expected, bound = expected_from(plain, problem, correction)
+    rounding = HALF_UNIT * (correction[0].max() * np.abs(plain) + np.abs(expected)) + HALF_TINY
+    assert (np.abs(y - expected) <= bound + rounding).all()
 
 
 def test_pads_wider_than_the_image(target: Target) -> None:

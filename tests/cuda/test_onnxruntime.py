@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_operator_tests(library: Path) -> None:
-    """tests/operator/test_onnxruntime.py with another library, in a process of its own: one domain, one library."""
+    """The tests of the binding with another library, in a process of their own: one domain, one library."""
+    files = [f"tests/operator/test_{name}.py" for name in ("onnxruntime", "correction")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/operator/test_onnxruntime.py"],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files],
         cwd=ROOT,
         env={**os.environ, "HASTE_OPS_LIBRARY": str(library)},
         capture_output=True,

@@ -15,8 +15,8 @@ import pytest
 
 from tests.cuda.compare import check_codes, check_values, conv_of, run_of
 from tests.cuda.device import TYPE, Target
+from tests.operator.c_api import ConvParams
 from tests.operator.cases import Case, build
-from tests.operator.native import ConvParams
 
 
 class Plan(NamedTuple):

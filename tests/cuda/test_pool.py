@@ -8,7 +8,7 @@ import pytest
 from tests.cuda import device
 from tests.cuda.device import Target
 from tests.operator.bounds import gamma
-from tests.operator.native import NativeError
+from tests.operator.c_api import NativeError
 from tests.operator.test_pool import LAYOUTS, PoolCase, draw, onnx_pool
 
 CASES = [

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from haste_export.reference import Float32, Geometry, HasteResult, Labels, Pads, haste_conv, windows
 from tests.operator import native
+from tests.operator.c_api import ConvOptions
 
 CHANNELS = (1, 2, 3, 15, 16, 17, 31, 33, 48, 64)
 OUTPUTS = (1, 15, 16, 17, 20, 33)
@@ -96,6 +97,21 @@ class Case:
         n_h, n_w = self.geometry.grid
         return n_h * n_w
 
+    @property
+    def options(self) -> ConvOptions:
+        return ConvOptions(
+            self.pads,
+            self.patch,
+            self.merge_how,
+            self.activation,
+            ACTIVATIONS[self.activation],
+            self.w_layout,
+            self.w_type,
+            self.x_layout,
+            self.z_layout,
+            self.y_layout,
+        )
+
     def fits(self) -> bool:
         try:
             return bool(self.geometry.patch)
@@ -134,22 +150,7 @@ class Problem:
         )
 
     def native_conv(self) -> native.Conv:
-        case = self.case
-        return native.Conv(
-            self.weights,
-            self.bias,
-            self.hyperplanes,
-            pads=case.pads,
-            patch=case.patch,
-            merge_how=case.merge_how,
-            activation=case.activation,
-            activation_params=ACTIVATIONS[case.activation],
-            w_layout=case.w_layout,
-            w_type=case.w_type,
-            x_layout=case.x_layout,
-            z_layout=case.z_layout,
-            y_layout=case.y_layout,
-        )
+        return native.Conv(self.weights, self.bias, self.hyperplanes, self.case.options)
 
     def native_run(self, conv: native.Conv, parallel: native.ParallelFor | None = None) -> native.Output:
         case = self.case

@@ -1,26 +1,11 @@
-"""The C API of libhaste_ops.so (cpp_ops/include/haste/haste.h) through ctypes, on NumPy arrays.
-
-Arrays have their *declared* shape [N,C,H,W] here; `to_memory` and `from_memory` turn them into the blocked layout.
-"""
+"""The C API of libhaste_ops.so (cpp_ops/include/haste/haste.h) through ctypes, on NumPy arrays."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ctypes import (
-    POINTER,
-    Structure,
-    byref,
-    c_char_p,
-    c_float,
-    c_int,
-    c_int64,
-    c_size_t,
-    c_uint64,
-    c_void_p,
-)
-from dataclasses import dataclass
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -29,14 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haste_export.reference import BLOCK, Float32, Labels, Pads, pack
-
-OK, INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY = range(4)
-MERGE = {"scaled": 0, "mean": 1}
-ACTIVATION = {"": 0, "Relu": 1, "LeakyRelu": 2, "Clip": 3, "HardSwish": 4, "Silu": 5, "Sigmoid": 6}
-LAYOUT = {"NCHW": 0, "blocked": 1}
-WEIGHT_LAYOUT = {"OIHW": 0, "packed": 1}
-WEIGHT_TYPE = {"float32": 0, "float16": 1}
+from haste_export.reference import Float32, Labels
+from tests.operator.c_api import (
+    LAYOUT,
+    OK,
+    CommonRunArgs,
+    ConvOptions,
+    ConvParams,
+    NativeError,
+    Output,
+    PoolParams,
+    from_memory,
+    to_memory,
+)
 
 _Task = ctypes.CFUNCTYPE(None, c_void_p, c_size_t)
 _ParallelFor = ctypes.CFUNCTYPE(None, c_void_p, _Task, c_size_t, c_void_p)
@@ -45,59 +35,10 @@ ParallelFor = Callable[[Callable[[int], None], int], None]
 """run(task, count): calls task(i) for every i < count on any threads and returns when all are done."""
 
 
-class ConvParams(Structure):
-    """haste_conv_params."""
-
-    _fields_ = (
-        *((name, c_int64) for name in ("in_channels", "out_channels", "kernel_h", "kernel_w")),
-        *((name, c_int64) for name in ("pad_top", "pad_left", "pad_bottom", "pad_right", "patch", "max_hyperplanes")),
-        ("merge", c_int),
-        ("activation", c_int),
-        ("activation_params", c_float * 2),
-        *((name, c_int) for name in ("weight_layout", "weight_type", "x_layout", "z_layout", "y_layout")),
-    )
-
-
-class RunArgs(Structure):
+class RunArgs(CommonRunArgs):
     """haste_conv_run_args."""
 
-    _fields_ = (
-        ("x", c_void_p),
-        ("batch", c_int64),
-        ("height", c_int64),
-        ("width", c_int64),
-        ("hyperplanes", c_int64),
-        ("tau", c_float),
-        ("z", c_void_p),
-        ("y", c_void_p),
-        ("stats", c_void_p),
-        ("parallel_for", c_void_p),
-        ("pool", c_void_p),
-        ("correction", c_void_p),
-    )
-
-
-class PoolParams(Structure):
-    """haste_pool_params."""
-
-    _fields_ = (
-        ("is_max", c_int),
-        ("count_include_pad", c_int),
-        *((name, c_int64) for name in ("kernel_h", "kernel_w", "stride_h", "stride_w")),
-        *((name, c_int64) for name in ("pad_top", "pad_left", "pad_bottom", "pad_right")),
-        ("ceil_mode", c_int),
-        ("x_layout", c_int),
-        ("y_layout", c_int),
-    )
-
-
-class NativeError(Exception):
-    """A status other than HASTE_OK, with the library's sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"status {status}: {message}")
-        self.status = status
-        self.message = message
+    _fields_ = (("parallel_for", c_void_p), ("pool", c_void_p), ("correction", c_void_p))
 
 
 def find_library() -> Path | None:
@@ -202,24 +143,6 @@ def _callback(run: ParallelFor | None) -> tuple[Any, int | None]:
     return function, ctypes.cast(function, c_void_p).value
 
 
-def to_memory(x: Float32, layout: str) -> Float32:
-    """A [N,C,H,W] array as the flat memory of its layout."""
-    if layout == "NCHW":
-        return np.ascontiguousarray(x).reshape(-1)
-    batch, channels, height, width = x.shape
-    blocked = x.reshape(batch, channels // BLOCK, BLOCK, height, width).transpose(0, 1, 3, 4, 2)
-    return np.ascontiguousarray(blocked).reshape(-1)
-
-
-def from_memory(memory: Float32, shape: Sequence[int], layout: str) -> Float32:
-    """Inverse of `to_memory`."""
-    if layout == "NCHW":
-        return memory.reshape(tuple(shape))
-    batch, channels, height, width = shape
-    blocked = memory.reshape(batch, channels // BLOCK, height, width, BLOCK).transpose(0, 1, 4, 2, 3)
-    return np.ascontiguousarray(blocked).reshape(tuple(shape))
-
-
 def aligned(array: NDArray[Any], boundary: int = 64, offset: int = 0) -> NDArray[Any]:
     """A flat copy whose memory starts `offset` bytes behind a multiple of `boundary`."""
     flat = np.ascontiguousarray(array).reshape(-1)
@@ -228,14 +151,6 @@ def aligned(array: NDArray[Any], boundary: int = 64, offset: int = 0) -> NDArray
     copy = store[start : start + flat.nbytes].view(flat.dtype)
     copy[:] = flat
     return copy
-
-
-@dataclass
-class Output:
-    """What one native run gives: y [N,M,H',W'] as declared, stats [8]."""
-
-    y: Float32
-    stats: Float32
 
 
 GUARD = 64
@@ -255,6 +170,9 @@ def inside(buffer: Float32) -> Float32:
     return buffer[GUARD : len(buffer) - GUARD]
 
 
+PLAIN = ConvOptions()
+
+
 class Conv:
     """A haste_conv. Keeps its weights alive, as the contract asks of the caller."""
 
@@ -263,32 +181,15 @@ class Conv:
         weights: Float32,
         bias: Float32,
         hyperplanes: NDArray[np.int8],
+        options: ConvOptions = PLAIN,
         *,
-        pads: Pads = (0, 0, 0, 0),
-        patch: int = 3,
-        merge_how: str = "scaled",
-        activation: str = "",
-        activation_params: Sequence[float] = (),
-        w_layout: str = "OIHW",
-        x_layout: str = "NCHW",
-        z_layout: str = "NCHW",
-        y_layout: str = "NCHW",
-        w_type: str = "float32",
         weights_offset: int = 0,
     ) -> None:
-        outputs, channels, k_h, k_w = weights.shape
-        self.layouts = (x_layout, z_layout, y_layout)
-        self.outputs = outputs
-        memory = (pack(weights) if w_layout == "packed" else weights).astype(w_type)
-        self._weights = aligned(memory, offset=weights_offset)
+        self.options, self.outputs = options, len(weights)
+        self._weights = aligned(options.stored(weights), offset=weights_offset)
         self._bias = np.ascontiguousarray(bias, np.float32)
         planes = np.ascontiguousarray(hyperplanes, np.int8)
-        params = ConvParams(
-            *(channels, outputs, k_h, k_w, *pads, patch, len(planes)),
-            *(MERGE[merge_how], ACTIVATION[activation], (c_float * 2)(*activation_params)),
-            *(WEIGHT_LAYOUT[w_layout], WEIGHT_TYPE[w_type]),
-            *(LAYOUT[x_layout], LAYOUT[z_layout], LAYOUT[y_layout]),
-        )
+        params = options.params(weights, planes)
         self._handle = c_void_p()
         check(
             library().haste_conv_create(
@@ -313,7 +214,7 @@ class Conv:
     def codes(self, x: Float32, count: int, patches: int, parallel: ParallelFor | None = None) -> Labels:
         """Hash codes [N, P, C]."""
         codes = np.full((x.shape[0], patches, x.shape[1]), 0xDEADBEEF, np.uint32)
-        memory = to_memory(x, self.layouts[0])
+        memory = to_memory(x, self.options.x_layout)
         keep, address = _callback(parallel)
         args = self._args(x, memory, count)
         args.parallel_for = address
@@ -334,9 +235,10 @@ class Conv:
         want_stats: bool = True,
     ) -> Output:
         """Run on x [N,C,H,W] as declared. With `labels` [N, P, C] the grouping is theirs; then without statistics."""
-        x_layout, z_layout, y_layout = self.layouts
         shape = (x.shape[0], self.outputs, *self.output_size(*x.shape[2:]))
-        memory, z = to_memory(x, x_layout), None if residual is None else to_memory(residual, z_layout)
+        memory, z = to_memory(x, self.options.x_layout), None
+        if residual is not None:
+            z = to_memory(residual, self.options.z_layout)
         buffer, stats = guarded(int(np.prod(shape))), guarded(8)
         keep, address = _callback(parallel)
         args = self._args(x, memory, count)
@@ -350,7 +252,7 @@ class Conv:
             given = np.ascontiguousarray(labels, np.uint32)
             check(library().haste_conv_run_grouped(self._handle, byref(args), _address(given)))
         del keep
-        return Output(from_memory(inside(buffer), shape, y_layout), inside(stats).copy())
+        return Output(from_memory(inside(buffer), shape, self.options.y_layout), inside(stats).copy())
 
     @staticmethod
     def _args(x: Float32, memory: Float32, count: int) -> RunArgs:

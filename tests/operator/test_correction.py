@@ -72,12 +72,20 @@ def feeds_of(problem: Problem, correction: Float32) -> dict[str, NDArray[Any]]:
     return {"X": problem.x, "L": np.array(problem.case.count, np.int64), "Z": zero, "T": zero, "A": correction}
 
 
-def test_as_an_input_of_the_node() -> None:
-    problem = build(LAYER)
+@pytest.mark.parametrize("count", [0, 6])
+def test_as_an_input_of_the_node(count: int) -> None:
+    problem = build(replace(LAYER, count=count))
     correction = correction_of(problem)
-    y, _ = run(constants_of(problem), feeds_of(problem, correction), **attributes_of(LAYER))
-    direct = problem.native_conv().run(problem.x, LAYER.count, correction=correction).y
-    np.testing.assert_array_equal(y, direct)
+    neutral = np.stack([np.ones_like(problem.bias), problem.bias])
+    y, plain = (
+        run(constants_of(problem), feeds_of(problem, table), **attributes_of(LAYER))[0]
+        for table in (correction, neutral)
+    )
+    if count == 0:
+        np.testing.assert_array_equal(y, plain, "dense ignores it")
+    else:
+        expected, bound = expected_from(plain, problem, correction)
+        assert (np.abs(y - expected) <= bound).all()
 
 
 @pytest.mark.parametrize("shape", [(20,), (1, 20), (2, 19), (20, 2)])

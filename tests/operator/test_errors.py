@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from tests.operator import native
+from tests.operator.c_api import INVALID_ARGUMENT, LAYOUT, OK, UNSUPPORTED, ConvParams, NativeError, PoolParams
 from tests.operator.cases import Case, build
-from tests.operator.native import INVALID_ARGUMENT, OK, UNSUPPORTED, ConvParams, NativeError, PoolParams, RunArgs
+from tests.operator.native import RunArgs
 
 pytestmark = pytest.mark.usefixtures("library")
 MANY = 4096
@@ -86,7 +87,7 @@ def test_bad_parameters(field: str, value: int, word: str) -> None:
 def test_blocked_needs_whole_blocks(field: str, layout: str) -> None:
     params = good_params()
     setattr(params, f"{field}_channels", 17)
-    setattr(params, layout, native.LAYOUT["blocked"])
+    setattr(params, layout, LAYOUT["blocked"])
     assert create(params) == INVALID_ARGUMENT
     assert "16" in native.error_message()
     assert "17" in native.error_message()
@@ -242,7 +243,7 @@ def test_instruction_set_from_the_environment(isa: str) -> None:
 def test_wrong_instruction_set_from_the_environment() -> None:
     script = (
         "from tests.operator.cases import Case, build\n"
-        "from tests.operator.native import NativeError\n"
+        "from tests.operator.c_api import NativeError\n"
         "try:\n    build(Case()).native_conv()\nexcept NativeError as error:\n    print(error.status, error.message)"
     )
     done = subprocess.run(

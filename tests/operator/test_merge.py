@@ -114,14 +114,8 @@ def test_unaligned_weights_are_copied() -> None:
     problem = build(replace(LAYER, w_layout="packed"))
     outputs = []
     for offset in (0, 4, 16, 60):
-        with native.Conv(
-            problem.weights,
-            problem.bias,
-            problem.hyperplanes,
-            pads=(1, 1, 1, 1),
-            w_layout="packed",
-            weights_offset=offset,
-        ) as conv:
+        tensors = (problem.weights, problem.bias, problem.hyperplanes)
+        with native.Conv(*tensors, problem.case.options, weights_offset=offset) as conv:
             outputs.append(problem.native_run(conv).y)
     assert all((y == outputs[0]).all() for y in outputs)
 

@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from haste_export.reference import Float32, pack
 from tests.operator import native
 from tests.operator.bounds import tolerance
+from tests.operator.c_api import from_memory, to_memory
 from tests.operator.cases import ACTIVATIONS, Case, Problem, build
 from tests.operator.compare import assert_stats, assert_within
 from tests.operator.onnx_models import haste_model, model, run_conv, session
@@ -55,7 +56,7 @@ def attributes_of(case: Case) -> dict[str, Any]:
 
 def in_memory(x: Float32, layout: str) -> Float32:
     """A tensor of the declared shape whose memory has the given layout."""
-    return native.to_memory(x, layout).reshape(x.shape)
+    return to_memory(x, layout).reshape(x.shape)
 
 
 def run(constants: Feeds, feeds: Feeds, threads: int = 1, stats: bool = True, **attributes: Any) -> list[Float32]:
@@ -72,7 +73,7 @@ def run_case(case: Case, threads: int = 1) -> tuple[Problem, Float32, Float32]:
     if case.tau:
         feeds["T"] = np.array(case.tau, np.float32)
     y, stats = run(constants_of(problem), feeds, threads, **attributes_of(case))
-    return problem, native.from_memory(y.reshape(-1), y.shape, case.y_layout), stats
+    return problem, from_memory(y.reshape(-1), y.shape, case.y_layout), stats
 
 
 def check_case(case: Case, threads: int = 1) -> None:
@@ -394,7 +395,7 @@ def test_pools(name: str, x_layout: str, y_layout: str) -> None:
     (expected,) = session(model([node], info[:1], info[1:])).run(None, {"X": x})
     ours = helper_session(name, x_layout=x_layout, y_layout=y_layout, **attributes)
     (memory,) = ours.run(None, {"X": in_memory(x, x_layout)})
-    y = native.from_memory(memory.reshape(-1), memory.shape, y_layout)
+    y = from_memory(memory.reshape(-1), memory.shape, y_layout)
     assert y.shape == expected.shape
     allowed = 0.0 if name == "HasteMaxPool" else 6 * 2.0**-24 * 2 * float(np.abs(x).max())
     assert float(np.abs(y - expected).max()) <= allowed
@@ -407,7 +408,7 @@ def test_reorder(x_layout: str, y_layout: str) -> None:
     (memory,) = helper_session("HasteReorder", x_layout=x_layout, y_layout=y_layout).run(
         None, {"X": in_memory(x, x_layout)}
     )
-    assert (native.from_memory(memory.reshape(-1), memory.shape, y_layout) == x).all()
+    assert (from_memory(memory.reshape(-1), memory.shape, y_layout) == x).all()
 
 
 @pytest.mark.parametrize(

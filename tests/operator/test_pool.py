@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from haste_export.reference import Float32, Pads
 from tests.operator import native
 from tests.operator.bounds import gamma
+from tests.operator.c_api import PoolParams
 from tests.operator.native import ParallelFor
 from tests.operator.onnx_models import model, session
 from tests.operator.threads import examples
@@ -36,9 +37,9 @@ class PoolCase:
     shape: tuple[int, int, int, int] = (1, 16, 7, 9)
     seed: int = 0
 
-    def params(self) -> native.PoolParams:
+    def params(self) -> PoolParams:
         numbers = (*self.kernel, *self.strides, *self.pads)
-        return native.PoolParams(self.is_max, self.count_include_pad, *numbers, self.ceil_mode)
+        return PoolParams(self.is_max, self.count_include_pad, *numbers, self.ceil_mode)
 
     def valid(self) -> bool:
         """ONNX Runtime refuses pads as large as the kernel; an output needs at least one window."""

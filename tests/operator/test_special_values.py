@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.operator import native
+from tests.operator.c_api import ConvOptions
 
 ISAS = native.available_isas() if native.find_library() else []
 KERNELS = [(1, 1), (3, 3), (5, 3)]
@@ -14,7 +15,9 @@ KERNELS = [(1, 1), (3, 3), (5, 3)]
 def conv(kernel: tuple[int, int], activation: str = "", params: tuple[float, ...] = ()) -> native.Conv:
     weights = np.ones((20, 8, *kernel), np.float32)
     planes = np.ones((4, (kernel[0] + 2) * (kernel[1] + 2)), np.int8)
-    return native.Conv(weights, np.zeros(20, np.float32), planes, activation=activation, activation_params=params)
+    return native.Conv(
+        weights, np.zeros(20, np.float32), planes, ConvOptions(activation=activation, activation_params=params)
+    )
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.cuda.device import Conv, RunArgs, Target, gpu_target  # noqa: E402
+from tests.operator.c_api import ConvOptions  # noqa: E402
 
 NO_GPU = 3
 REPEATS = 30
@@ -136,10 +137,7 @@ class Haste:
             weights.cpu().numpy(),
             np.zeros(layer.outputs, np.float32),
             hyperplanes.astype(np.int8),
-            pads=(pad, pad, pad, pad),
-            merge_how=merge_how,
-            x_layout="blocked",
-            y_layout="blocked",
+            ConvOptions((pad, pad, pad, pad), merge_how=merge_how, x_layout="blocked", y_layout="blocked"),
         )
         self.target, self.torch, self.layer, self.count = target, torch, layer, count
         self.stats = torch.zeros(8, device="cuda")

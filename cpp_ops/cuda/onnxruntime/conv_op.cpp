@@ -19,7 +19,7 @@ struct ConvDeleter {
 class CudaHasteConv {
  public:
   // Weights, bias and hyperplanes are packed anew for the GPU, so the originals stay on the host; L and T steer a run
-  // and are read there without waiting for the stream.
+  // and are read there without waiting for the stream. A is read by the kernels, on the device.
   static Schema schema(ElementType weights) {
     Schema schema = conv_schema(weights);
     schema.provider = kProvider;
@@ -57,7 +57,7 @@ class CudaHasteConv {
     args.batch = run.x.shape[0], args.height = run.x.shape[2], args.width = run.x.shape[3];
     args.hyperplanes = run.hyperplanes;
     args.tau = run.tau;
-    if (run.correction.data) node_.node().refuse("the correction A is not supported by the CUDA kernels");
+    args.correction = run.correction.values<float>();
     args.z = run.z.data;
     args.y = output(api(), context, 0, outputs, run.shape);
     args.stats = static_cast<float*>(output(api(), context, 1, outputs, {HASTE_STATS}));

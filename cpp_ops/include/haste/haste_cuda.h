@@ -29,7 +29,9 @@ typedef struct haste_cuda_run_args {
   float* stats;        /* [8] on the device, or NULL */
   void* workspace;     /* on the device, 256-byte aligned; used until the run's last kernel ends */
   size_t workspace_bytes;
-  void* stream; /* cudaStream_t; NULL is the default stream */
+  void* stream;            /* cudaStream_t; NULL is the default stream */
+  const float* correction; /* [2,M] float32 on the device: compressed, y = correction[0] * convolution + correction[1]
+                              + z; NULL: none */
 } haste_cuda_run_args;
 
 /* weights, bias [M] and hyperplanes [max_hyperplanes, q_h*q_w] may lie on the host or the device. They are copied; the
