@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.layers import LayerEffect, layer_effects, sort_by_harm
 from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
 from haste_export.evaluate.plot import check_plot
+from haste_export.evaluate.stats import Layer, model_layers
 from haste_export.evaluate.sweep import Point, Spread, summarise, sweep, sweep_compressed
-from haste_export.options import Options
+from haste_export.options import WEIGHTS, Options
 from haste_export.plan import LayerSetting
 
 HELP = """Compare the accuracy of MODEL with that of its compressed form.
@@ -59,6 +60,9 @@ DEFAULT_HYPERPLANES = [8, 10, 14, 20]
 @click.option("--tau", type=float, default=0.0, show_default=True, help="Error bound of the scaled merge; 0 is none.")
 @click.option("--skip-first", type=int, default=Options.skip_first, show_default=True, help="Convolutions left alone.")
 @click.option("--exclude", multiple=True, metavar="NAME|re:…", help="Layers that stay as they are.")
+@click.option(
+    "--weights", type=click.Choice(WEIGHTS), default=Options.weights, help="Form of the weights; fp16 rounds."
+)
 @click.option("--per-layer", is_flag=True, help="Which layer costs how much, at the first L and seed.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples per run.")
 @click.option("--limit", type=click.IntRange(1), help="Use the first samples only.")
@@ -104,30 +108,36 @@ def command(
         judge = Judge(proto, dataset, threads, advance)
     run = _per_layer if per_layer else _sweep
     wanted = hyperplanes or list(range(1, level_count(proto) + 1)) or DEFAULT_HYPERPLANES
-    run(model, proto, judge, options, wanted, seeds, csv_file, plot, json_file, assert_drop)
+    run(_Job(model, proto, judge, options, wanted, seeds, csv_file, plot, json_file, assert_drop))
 
 
-def _sweep(
-    path: Path,
-    proto: onnx.ModelProto,
-    judge: Judge,
-    options: Options,
-    hyperplanes: Sequence[int],
-    seeds: Sequence[int],
-    csv_file: Path | None,
-    plot: Path | None,
-    json_file: str | None,
-    assert_drop: float | None,
-) -> None:
-    compressed = is_compressed(proto)
-    passes = len(hyperplanes) * (1 if compressed else len(seeds))
+@dataclass(frozen=True)
+class _Job:
+    """What is judged, at which settings, and where the result goes."""
+
+    path: Path
+    proto: onnx.ModelProto
+    judge: Judge
+    options: Options
+    hyperplanes: Sequence[int]
+    seeds: Sequence[int]
+    csv_file: Path | None
+    plot: Path | None
+    json_file: str | None
+    assert_drop: float | None
+
+
+def _sweep(job: _Job) -> None:
+    judge, path = job.judge, job.path
+    compressed = is_compressed(job.proto)
+    passes = len(job.hyperplanes) * (1 if compressed else len(job.seeds))
     with progress_bar("compressed", passes * judge.stock_quality.samples) as advance:
         if compressed:
-            points = list(sweep_compressed(judge, proto, hyperplanes, progress=advance))
+            points = list(sweep_compressed(judge, job.proto, job.hyperplanes, progress=advance))
         else:
-            points = list(sweep(judge, proto, options, hyperplanes, seeds, advance))
+            points = list(sweep(judge, job.proto, job.options, job.hyperplanes, job.seeds, advance))
     summary = summarise(points)
-    if json_file != "-":
+    if job.json_file != "-":
         _print_sweep(judge, summary)
     stock = {"samples": judge.stock_quality.samples, "score": judge.stock_quality.score}
     document = {
@@ -137,14 +147,14 @@ def _sweep(
         "stock": stock,
         "points": [point.to_json() for point in points],
     }
-    write_json(document, json_file)
-    if csv_file is not None:
-        write_csv(csv_file, [point.to_json() for point in points])
-    if plot is not None:
+    write_json(document, job.json_file)
+    if job.csv_file is not None:
+        write_csv(job.csv_file, [point.to_json() for point in points])
+    if job.plot is not None:
         from haste_export.evaluate.plot import plot_sweep
 
-        plot_sweep(plot, summary, judge.stock_quality.score, judge.dataset.metric_name, path.name)
-    _check_drop(judge, points, assert_drop)
+        plot_sweep(job.plot, summary, judge.stock_quality.score, judge.dataset.metric_name, path.name)
+    _check_drop(judge, points, job.assert_drop)
 
 
 def _print_sweep(judge: Judge, summary: Mapping[int, Mapping[str, Spread | None]]) -> None:
@@ -175,6 +185,8 @@ def _percent(spread: Spread | None) -> str:
 def _number(spread: Spread | None) -> str:
     if spread is None:
         return "-"
+    if 0 < abs(spread.mean) < 5e-4:
+        return f"{spread.mean:.1e}"
     return f"{spread.mean:.3f}" + (f" ± {spread.std:.3f}" if spread.std > 5e-4 else "")
 
 
@@ -199,48 +211,44 @@ def _check_drop(judge: Judge, points: Sequence[Point], limit: float | None) -> N
             raise GateError(f"at {point.setting} the model loses {drop:.2%}, more than {limit:.2%}")
 
 
-def _per_layer(
-    path: Path,
-    proto: onnx.ModelProto,
-    judge: Judge,
-    options: Options,
-    hyperplanes: Sequence[int],
-    seeds: Sequence[int],
-    csv_file: Path | None,
-    plot: Path | None,
-    json_file: str | None,
-    assert_drop: float | None,
-) -> None:
-    if assert_drop is not None:
+def _per_layer(job: _Job) -> None:
+    judge, path = job.judge, job.path
+    if job.assert_drop is not None:
         raise click.UsageError("--assert-drop is for whole models, not for --per-layer")
-    setting = LayerSetting(hyperplanes[0], options.tau)
-    compressed = proto if is_compressed(proto) else compressed_with(proto, replace(options, seed=seeds[0]))
+    setting = LayerSetting(job.hyperplanes[0], job.options.tau)
+    options = replace(job.options, seed=job.seeds[0])
+    compressed = job.proto if is_compressed(job.proto) else compressed_with(job.proto, options)
     if level_count(compressed):
         raise click.UsageError("--per-layer needs a plain model, or one that is steered by L")
-    check_settings(compressed, hyperplanes[:1])
+    check_settings(compressed, job.hyperplanes[:1])
     with progress_bar("layers") as advance:
         effects = layer_effects(judge, compressed, setting, lambda: advance(1))
-    rows = [_layer_row(effect, judge.stock_quality.score) for effect in sort_by_harm(effects)]
-    if json_file != "-":
+    layers = {layer.name: layer for layer in model_layers(compressed, next(judge.dataset.batches()).feeds)}
+    rows = [_layer_row(effect, layers[effect.name], judge.stock_quality.score) for effect in sort_by_harm(effects)]
+    if job.json_file != "-":
         _print_layers(judge, rows, setting)
-    write_json({"model": str(path), "data": judge.dataset.name, "setting": asdict(setting), "layers": rows}, json_file)
-    if csv_file is not None:
-        write_csv(csv_file, rows)
-    if plot is not None:
+    document = {"model": str(path), "data": judge.dataset.name, "setting": asdict(setting), "layers": rows}
+    write_json(document, job.json_file)
+    if job.csv_file is not None:
+        write_csv(job.csv_file, rows)
+    if job.plot is not None:
         from haste_export.evaluate.plot import plot_layers
 
-        plot_layers(plot, effects, f"{path.name}, L = {setting.hyperplanes}")
+        plot_layers(job.plot, effects, f"{path.name}, L = {setting.hyperplanes}")
 
 
-def _layer_row(effect: LayerEffect, stock: float | None) -> dict[str, Any]:
+def _layer_row(effect: LayerEffect, layer: Layer, stock: float | None) -> dict[str, Any]:
     quality, stats = effect.alone.quality, effect.alone.stats[effect.name]
+    r = float(1 - stats[2] / stats[1]) if stats[1] else 0.0
     return {
         "layer": effect.name,
         "drop": None if stock is None or quality.score is None else stock - quality.score,
         "agreement": quality.agreement,
         "error": quality.error,
         "local_error": effect.local_error,
-        "r": float(1 - stats[2] / stats[1]) if stats[1] else 0.0,
+        "r": r,
+        "input_bytes": layer.input_bytes,
+        "merged_bytes": layer.merged_bytes(r),
     }
 
 
