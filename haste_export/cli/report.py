@@ -197,6 +197,7 @@ def _row(layer: Layer, count: int, outcome: Outcome) -> LayerRow:
         count,
         layer.cost(count, stats),
         None if stats is None or not count else float(1 - stats[2] / stats[1]),
+        layer.input_bytes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ class Layer:
         shape: its sizes, for one sample; of a grouped convolution, with the channels of one group.
         merge: "scaled" or "mean", of a HasteConv.
         hyperplanes: int8 [Lmax, Q], of a HasteConv.
+        input_bytes: of its input tensor [C, H, W], float32, for one sample.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Layer:
     shape: LayerShape
     merge: str = "mean"
     hyperplanes: npt.NDArray[np.int8] | None = None
+    input_bytes: int = 0
 
     def cost(self, count: int, stats: Array | None) -> LayerCost:
         """FLOPs for one sample with L = `count`, from the statistics of a run; L of 0 or less is dense."""
@@ -53,6 +56,13 @@ class Layer:
             return plain_layer(self.shape)
         zeros = float((self.hyperplanes[:count] == 0).mean())
         return layer_cost(self.shape, Compression.from_stats(stats.tolist()), count, zeros, self.merge)
+
+    def merged_bytes(self, r: float) -> float:
+        """Bytes of the input after merging as the paper counts them (Fig. 5): (1 − r)·C·H·W floats.
+
+        Windows of neighbouring patches overlap, so the merged windows of all patches together are q²/p² times as many.
+        """
+        return (1 - r) * self.input_bytes
 
 
 def model_layers(compressed: onnx.ModelProto, feeds: Mapping[str, Array]) -> list[Layer]:
@@ -62,23 +72,32 @@ def model_layers(compressed: onnx.ModelProto, feeds: Mapping[str, Array]) -> lis
         compressed: what the exporter wrote.
         feeds: one batch; the model is run on it, by its fallback bodies, to learn the sizes.
     """
-    nodes = [node for node in compressed.graph.node if node.op_type in ("Conv", contract.CONV)]
+    initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
+    convs = [node for node in compressed.graph.node if node.op_type in ("Conv", contract.CONV)]
+    nodes = [node for node in convs if node.input[1] in initializers]
+    shapes = _shapes(compressed, [name for node in nodes for name in (node.input[0], node.output[0])], feeds)
+    return [_layer(node, shapes[node.input[0]], shapes[node.output[0]], initializers) for node in nodes]
+
+
+def _shapes(
+    compressed: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, Array]
+) -> dict[str, tuple[int, ...]]:
+    """Of values of the main graph, by a run of the fallback bodies."""
     probe = onnx.ModelProto()
     probe.CopyFrom(compressed)
+    asked = [name for name in dict.fromkeys(names) if name not in feeds]
     known = {output.name for output in probe.graph.output}
     probe.graph.output.extend(
-        helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
-        for node in nodes
-        if node.output[0] not in known
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in asked if name not in known
     )
     session = runtime_ops.Session(probe.SerializeToString(), library=False)
-    values = session.run(feeds, [node.output[0] for node in nodes])
-    initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
-    shapes = zip(nodes, (value.shape for value in values), strict=True)
-    return [_layer(node, shape, initializers) for node, shape in shapes if node.input[1] in initializers]
+    values = {**feeds, **dict(zip(asked, session.run(feeds, asked), strict=True))}
+    return {name: values[name].shape for name in names}
 
 
-def _layer(node: onnx.NodeProto, out: tuple[int, ...], initializers: Mapping[str, onnx.TensorProto]) -> Layer:
+def _layer(
+    node: onnx.NodeProto, x: tuple[int, ...], out: tuple[int, ...], initializers: Mapping[str, onnx.TensorProto]
+) -> Layer:
     values = attributes(node)
     weights = initializers[node.input[1]].dims  # [M, C, kH, kW], or packed [M/16, C, kH*kW, 16]
     kernel = values.get("kernel_shape") or weights[2:]
@@ -86,10 +105,11 @@ def _layer(node: onnx.NodeProto, out: tuple[int, ...], initializers: Mapping[str
     out_h, out_w = out[2], out[3] if len(out) > 3 else 1
     patch = values.get("patch", 3)
     shape = LayerShape(weights[1], out[1], out_h, out_w, kernel[0], kernel_w, patch)
+    input_bytes = 4 * math.prod(x[1:])
     if node.domain != contract.DOMAIN:
-        return Layer(node.name, False, shape)
+        return Layer(node.name, False, shape, input_bytes=input_bytes)
     hyperplanes = numpy_helper.to_array(initializers[node.input[contract.V]])
-    return Layer(node.name, True, shape, values.get("merge", "scaled"), hyperplanes)
+    return Layer(node.name, True, shape, values.get("merge", "scaled"), hyperplanes, input_bytes)
 
 
 def hyperplanes_in_use(compressed: onnx.ModelProto, setting: int) -> dict[str, int]:

@@ -24,7 +24,7 @@ _LARGEST_HEAT_MAP = 256
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A convolution in the table. `r` and `cost` are None where nothing was measured; `count` is L, 0 for a Conv."""
+    """A convolution in the table. `r` is None where nothing was measured; `count` is L, 0 for a Conv."""
 
     name: str
     channels: tuple[int, int]
@@ -33,6 +33,7 @@ class LayerRow:
     count: int
     cost: LayerCost
     r: float | None
+    input_bytes: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def render(contents: Contents) -> str:
     sections = [
         _section("Layers", _table(contents.rows)),
         _section("Compression of every layer", _rates(contents)),
+        _section("Input memory", _memory(contents)),
         _section("What it costs, what it saves", _curves(contents)),
         _section("Inside the layers", _inside(contents)),
     ]
@@ -134,7 +136,7 @@ def _facts(contents: Contents) -> str:
 
 
 def _table(rows: Iterable[LayerRow]) -> str:
-    heads = ("layer", "C → M", "kernel", "H×W", "L", "r", "MFLOPs", "HASTE", "saved")
+    heads = ("layer", "C → M", "kernel", "H×W", "L", "r", "input KB", "merged KB", "MFLOPs", "HASTE", "saved")
     body = []
     for row in rows:
         cells = [
@@ -143,6 +145,8 @@ def _table(rows: Iterable[LayerRow]) -> str:
             f"{row.size[0]}×{row.size[1]}",
             str(row.count) if row.count else "-",
             "-" if row.r is None else f"{row.r:.3f}",
+            f"{row.input_bytes / 1024:.1f}",
+            "" if row.r is None else f"{(1 - row.r) * row.input_bytes / 1024:.1f}",
             f"{row.cost.regular / 1e6:.2f}",
             f"{row.cost.haste / 1e6:.2f}" if row.count else "",
             f"{row.cost.reduction:.1%}" if row.count else "",
@@ -167,6 +171,47 @@ def _rates(contents: Contents) -> str:
     ]
     chart = line_chart(series, Axis("layer", names=names), Axis("r = 1 − C̃/C"), "r of every layer")
     return f"<p>The share of a layer's input channels that merging saves, the mean over all patches.</p>{chart}"
+
+
+def _memory(contents: Contents) -> str:
+    """Bytes of every layer's input before and after merging, at every setting: a picture and a table."""
+    rates = {setting: rates for setting, rates in contents.rates.items() if rates}
+    rows = [row for row in contents.rows if any(row.name in known for known in rates.values())]
+    if not rows:
+        return "<p>No layer is compressed.</p>"
+    columns = {"before": [float(row.input_bytes) for row in rows]}
+    for setting, known in rates.items():
+        # A layer that is a Conv, or dense, at this setting keeps its input whole.
+        columns[f"{contents.setting_name} = {setting}"] = [
+            (1 - known.get(row.name, 0.0)) * row.input_bytes for row in rows
+        ]
+    series = [
+        Series(
+            name,
+            [(place, value / 1024) for place, value in enumerate(values)],
+            [f"{row.name}: {value / 1024:.1f} KB" for row, value in zip(rows, values, strict=True)],
+        )
+        for name, values in columns.items()
+    ]
+    chart = line_chart(series, Axis("layer", names=[row.name for row in rows]), Axis("KB"), "input memory of layers")
+    lines = [(row.name, [values[place] for values in columns.values()]) for place, row in enumerate(rows)]
+    lines.append(("all", [sum(values) for values in columns.values()]))
+    body = "".join(f"<tr><th>{escape(name)}</th>{_sizes(values)}</tr>" for name, values in lines)
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("KB of float32", *columns))
+    table = f"<table id='memory'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    about = (
+        "What a layer's input takes for one sample, and what is left of it after merging, (1 − r)·C·H·W floats: the "
+        "paper's saved input memory (its Fig. 5). The kernels merge a few patches at a time and never hold a merged "
+        "tensor; haste membus tells the bytes that cross the bus."
+    )
+    return f"<p>{about}</p><div class='pair'>{chart}<div class='wide'>{table}</div></div>"
+
+
+def _sizes(values: Sequence[float]) -> str:
+    """Cells with KB, and what is left of the first."""
+    first = values[0]
+    shares = [f" ({value / first:.0%})" if first else "" for value in values[1:]]
+    return "".join(f"<td>{value / 1024:.1f}{share}</td>" for value, share in zip(values, ["", *shares], strict=True))
 
 
 def _curves(contents: Contents) -> str:

@@ -48,9 +48,13 @@ def test_without_labels_it_says_what_it_can_tell(tmp_path: Path) -> None:
 def test_per_layer_sorts_by_harm() -> None:
     result = haste_eval("--data", sample_file(), "--limit", 48, "--hyperplanes", "8", "--per-layer", "--json", "-")
     assert result.exit_code == 0, result.output
-    errors = [row["error"] for row in json.loads(result.output)["layers"]]
+    rows = json.loads(result.output)["layers"]
+    errors = [row["error"] for row in rows]
     assert len(errors) == 6
     assert errors == sorted(errors, reverse=True)
+    second = next(row for row in rows if row["layer"] == "node_conv2d_2")
+    assert second["input_bytes"] == 4 * 64 * 14 * 14
+    assert second["merged_bytes"] == pytest.approx((1 - second["r"]) * second["input_bytes"])
 
 
 @pytest.mark.usefixtures("library")

@@ -112,7 +112,10 @@ def test_a_real_browser_draws_it(page: Path, tmp_path: Path) -> None:
         "const v=[...document.querySelectorAll('.panel')].filter(p=>p.offsetHeight>0).map(p=>p.id);"
         "const bad=[...document.images].filter(i=>!i.complete||i.naturalWidth===0).length;"
         "const wide=document.documentElement.scrollWidth>document.documentElement.clientWidth;"
-        "document.title=`shown ${v} broken ${bad} overflow ${wide}`}</script></body>"
+        "const cells=[...document.querySelectorAll('#memory tbody tr')].filter(r=>r.offsetHeight>0).length;"
+        "const lines=[...document.getElementById('memory').closest('section').querySelectorAll('polyline')]"
+        ".filter(l=>l.getBoundingClientRect().width>100).length;"
+        "document.title=`shown ${v} broken ${bad} overflow ${wide} memory ${cells} ${lines}`}</script></body>"
     )
     copy = tmp_path / "copy.html"
     copy.write_text(page.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
@@ -123,4 +126,5 @@ def test_a_real_browser_draws_it(page: Path, tmp_path: Path) -> None:
     )
     title = re.search("<title>(.*?)</title>", done.stdout)
     assert title is not None
-    assert title.group(1) == "shown panel3 broken 0 overflow false"
+    # Six layers and their sum; the lines of "before" and of two settings.
+    assert title.group(1) == "shown panel3 broken 0 overflow false memory 7 3"

@@ -8,9 +8,11 @@ import zlib
 import numpy as np
 import pytest
 
+from haste_export.flops import LayerShape, plain_layer
 from haste_export.reference import group, merge
 from haste_export.report_html.charts import Axis, Series, line_chart
 from haste_export.report_html.collect import group_all, merge_all, share_of_patches
+from haste_export.report_html.page import Contents, LayerRow, render
 from haste_export.report_html.png import colour_map, data_uri, label_colours
 
 RNG = np.random.default_rng(3)
@@ -60,6 +62,26 @@ def test_merge_all_is_the_reference_merge_expanded(how: str) -> None:
 def test_share_of_patches_by_hand() -> None:
     together = share_of_patches(np.array([[0, 0, 1], [0, 1, 1]]))
     np.testing.assert_array_equal(together, [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
+
+
+def test_input_memory_by_hand() -> None:
+    """A layer that keeps a quarter, one that is dense at L = 8, and a Conv, which has no row."""
+    cost = plain_layer(LayerShape(16, 16, 8, 8, 3, 3))
+    rows = [
+        LayerRow("a", (16, 16), (3, 3), (8, 8), 8, cost, 0.75, 4096),
+        LayerRow("b", (16, 16), (3, 3), (8, 8), 8, cost, None, 10240),
+        LayerRow("stem", (16, 16), (3, 3), (8, 8), 0, cost, None, 512),
+    ]
+    rates = {8: {"a": 0.75}, 12: {"a": 0.5, "b": 0.25}}
+    page = render(Contents("m", "d", None, "top-1", rows, 8, rates, [], []))
+    table = page[page.index("<table id='memory'>") :]
+    body = table[: table.index("</table>")]
+    cells = re.findall("<tr><th>(.*?)</th>(.*?)</tr>", body)
+    assert [(name, re.findall("<td>(.*?)</td>", row)) for name, row in cells if "<td>" in row] == [
+        ("a", ["4.0", "1.0 (25%)", "2.0 (50%)"]),
+        ("b", ["10.0", "10.0 (100%)", "7.5 (75%)"]),
+        ("all", ["14.0", "11.0 (79%)", "9.5 (68%)"]),
+    ]
 
 
 @pytest.mark.parametrize(

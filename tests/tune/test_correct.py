@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from haste_export import contract
-from haste_export.data import sample_file, sample_model
+from haste_export.data import sample_file
 from haste_export.evaluate.dataset import Dataset, load_dataset
 from haste_export.evaluate.engine import Judge
-from haste_export.evaluate.models import compressed_with, load_whole
+from haste_export.evaluate.models import compressed_with
 from haste_export.evaluate.stats import Layer, haste_convs
 from haste_export.evaluate.sweep import sweep_compressed
 from haste_export.flops import LayerShape
@@ -29,18 +29,9 @@ from haste_export.tune.correct import (
     in_plain_layout,
     samples_to_use,
 )
-from runtime_ops import LibraryNotFoundError, Session, library_path
+from runtime_ops import Session
 
 COUNTS = (12, 8)
-
-
-@pytest.fixture(scope="module")
-def stock() -> onnx.ModelProto:
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
-    return load_whole(sample_model())
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +39,6 @@ def options(stock: onnx.ModelProto) -> Options:
     base = Options(merge="mean", sparsity=2 / 3, max_hyperplanes=12, hyperplanes=12)
     names = [node.name for node in haste_convs(compressed_with(stock, base))]
     return replace(base, plan=Plan(levels=tuple(dict.fromkeys(names, LayerSetting(count)) for count in COUNTS)))
-
-
-@pytest.fixture(scope="module")
-def images(stock: onnx.ModelProto) -> Dataset:
-    return load_dataset(str(sample_file("tune")), stock).take(64)
 
 
 def test_correction_by_hand() -> None:

@@ -7,33 +7,17 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from haste_export.data import sample_file, sample_model
-from haste_export.evaluate.dataset import Dataset, load_dataset
+from haste_export.evaluate.dataset import Dataset
 from haste_export.evaluate.engine import Judge
-from haste_export.evaluate.models import compressed_with, load_whole
+from haste_export.evaluate.models import compressed_with
 from haste_export.evaluate.sweep import sweep_compressed
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
 from haste_export.tune.correct import MomentMeter, attach, in_plain_layout
 from haste_export.tune.levels import make_plan
 from haste_export.tune.objective import Objective
-from runtime_ops import LibraryNotFoundError, library_path
 
 OPTIONS = Options(max_hyperplanes=12, hyperplanes=12)
-
-
-@pytest.fixture(scope="module")
-def stock() -> onnx.ModelProto:
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
-    return load_whole(sample_model())
-
-
-@pytest.fixture(scope="module")
-def images(stock: onnx.ModelProto) -> Dataset:
-    return load_dataset(str(sample_file("tune")), stock).take(128)
 
 
 def test_a_corrected_candidate_is_judged_as_it_will_be_exported(stock: onnx.ModelProto, images: Dataset) -> None:
