@@ -27,6 +27,11 @@ class Curve:
     method: Method
     settings: Sequence[Setting]
 
+    @property
+    def needs_data(self) -> bool:
+        """Whether images of the task decided anything about it."""
+        return self.method.corrected or any(setting.layers for setting in self.settings)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -110,7 +115,8 @@ def write_equal(measured: Measurement, which: Sequence[Curve], repeats: int) -> 
         text = {name: [cell(losses) if losses else _UNREACHED for losses in row] for name, row in rows.items()}
         sections.append(f"\n## {heading}\n\nPoints of top-1 lost at the cost of the first row.\n\n")
         sections.append(grid(columns, text))
-        sections.append(f"\n{_verdict(rows)}\n")
+        without_data = {entry.curve.name: rows[entry.curve.name] for entry in points if not entry.curve.needs_data}
+        sections.append(f"\n{_verdict(rows, 'with everything allowed')}\n\n{_verdict(without_data, 'without data')}\n")
         document[heading.lower()] = {name: dict(zip(columns, row, strict=True)) for name, row in rows.items()}
     sections.append("\n## All points\n\n" + _points(points))
     document["points"] = {entry.curve.name: _point_rows(entry) for entry in points}
@@ -130,7 +136,7 @@ def _column(base: Measured, what: str, place: int, seeds: range) -> str:
     return f"{base.curve.settings[place].name}: {label}"
 
 
-def _verdict(rows: Mapping[str, Sequence[Sequence[float] | None]]) -> str:
+def _verdict(rows: Mapping[str, Sequence[Sequence[float] | None]], allowed: str) -> str:
     """Loss of the best curve relative to the first, over the columns where the first loses a point or more."""
     (_, base), *others = rows.items()
     shares = []
@@ -143,7 +149,7 @@ def _verdict(rows: Mapping[str, Sequence[Sequence[float] | None]]) -> str:
     if not shares:
         return "The first row loses less than a point everywhere."
     listed = ", ".join(f"{share:.2f} ({name})" for share, name in shares)
-    return f"Least loss as a share of the first row's, where that loses a point or more, from left to right: {listed}."
+    return f"Least loss {allowed}, as a share of the first row's where that loses a point or more: {listed}."
 
 
 def _points(points: Sequence[Measured]) -> str:
