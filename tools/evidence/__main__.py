@@ -66,6 +66,18 @@ def sparsity(
 @options
 @merge_option
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
+def first(model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, hyperplanes: list[int]) -> None:
+    """Layers left alone at the front."""
+    from tools.evidence.measure import Measurement
+    from tools.evidence.sweeps import first_table
+
+    click.echo(first_table(Measurement(model, data, limit, seeds), hyperplanes, merge).write())
+
+
+@main.command()
+@options
+@merge_option
+@click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
 @click.option("--patches", callback=numbers(1), default="3,5,7", show_default=True)
 def patch(
     model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, hyperplanes: list[int], patches: list[int]

@@ -12,6 +12,7 @@ from tools.evidence.tables import Table
 
 _USUAL = 2 / 3
 _CURVE = (8, 10, 12, 14, 20)
+_MOST_LEFT_ALONE = 2
 
 
 def hyperplane_table(measured: Measurement, hyperplanes: Sequence[int], sparsity: float) -> Table:
@@ -36,6 +37,25 @@ def sparsity_table(measured: Measurement, hyperplanes: int, sparsities: Sequence
     return table
 
 
+def first_table(measured: Measurement, hyperplanes: Sequence[int], merge: Merge) -> Table:
+    """How many layers stay as they are at the front, beside the network's first, which always does."""
+    method = Method(merge)
+    title = f"Layers left alone at the front, beside the first of the network, {merge}"
+    relative = "error / that of leaving none at equal FLOPs"
+    table = measured.table("first", title)
+    names = measured.layers(method.options(0))
+    curve = measured.rows(method, uniform(_CURVE))
+    for count in range(_MOST_LEFT_ALONE + 1):
+        settings = uniform(hyperplanes)
+        for setting, rows in zip(
+            settings, measured.rows(replace(method, stay=tuple(names[:count])), settings), strict=True
+        ):
+            for place, row in enumerate(rows):
+                exact = error_at([point[place] for point in curve], row[SAVED])
+                table.add(f"{count} left alone, {setting.name}", {**row, relative: row[ERROR] / exact})
+    return table
+
+
 def patch_table(measured: Measurement, hyperplanes: Sequence[int], patches: Sequence[int], merge: Merge) -> Table:
     """The paper's Table 9. It counts the window q = p + K − 1 at K = 3: 5, 7, 9 are patches of p = 3, 5, 7 outputs."""
     table = measured.table("patch", f"Patch size, {merge}")
@@ -54,7 +74,8 @@ def correction_table(
     synthetic: bool,
 ) -> Table:
     """With and without correction of gain and bias, at the same uniform L; also by synthetic images, if wanted."""
-    table = measured.table("correction", f"Correction of gain and bias, calibrated on {samples} images")
+    name = "correction-synthetic" if synthetic else "correction"
+    table = measured.table(name, f"Correction of gain and bias, calibrated on {samples} images")
     for merge in merges:
         plain = Method(merge, sparsity)
         kinds = {"plain": plain, "corrected": replace(plain, corrected=True)}
