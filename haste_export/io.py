@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import EncodeError
 
 from haste_export.errors import OptionError, OutputError, UnreadableModelError
 from haste_export.graph import sizes_of
+from haste_export.proto import read_proto
 from haste_export.replace import real_path, replacements
 from haste_export.report import Report
 
@@ -47,17 +47,7 @@ def load_model(path: Path) -> ir.Model:
 
     Raises UnreadableModelError if the file, or its external data, is missing or is not what it should be.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableModelError(f"cannot read {path}: {error.strerror or error}") from error
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(data)
-    except DecodeError as error:
-        raise UnreadableModelError(f"{path} is not an ONNX model, or is truncated") from error
-    if not proto.HasField("graph") or proto.ir_version <= 0:
-        raise UnreadableModelError(f"{path} is not an ONNX model: it has no graph")
+    proto = read_proto(path)
     try:
         model = ir.from_proto(proto)
     except Exception as error:

@@ -27,9 +27,10 @@ from haste_export.bench.plan import Row, Setting, run_plan
 from haste_export.bench.worker import Candidate
 from haste_export.cli.environment import check_isa
 from haste_export.cli.parameters import not_negative
-from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, read_model, write_json
+from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import DOMAIN
 from haste_export.errors import MissingDependencyError
+from haste_export.proto import read_model
 from runtime_ops import LibraryNotFoundError, library_path
 
 RANDOM_INPUT = "random values"

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from haste_export.bench.inputs import model_inputs, parse_shapes
-from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, read_model, write_json
+from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.inspection import CompressedModel, Prospect, describe_compressed, is_compressed, prospects
 from haste_export.io import load_model
 from haste_export.options import Options
+from haste_export.proto import read_model
 
 HELP = """Show what haste-export would do with a model, without writing anything; or what a compressed model holds.
 

@@ -1,4 +1,4 @@
-"""What the commands share: errors as exit codes, the --json option, reading a model."""
+"""What the commands share: errors as exit codes, the --json option."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import onnx
-from google.protobuf.message import DecodeError
 from rich.console import Console
 
-from haste_export.errors import HasteError, UnreadableModelError
+from haste_export.errors import HasteError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -63,20 +61,3 @@ def write_json(result: Any, target: str | None) -> None:
     from haste_export import io  # imported here, so that --help answers at once
 
     io.write_json(result, Path(target))
-
-
-def read_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file, without its external data.
-
-    Raises:
-        UnreadableModelError: it is not there, cannot be read, is no ONNX model, or has no nodes.
-    """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise UnreadableModelError(f"cannot read {path}: {error.strerror}") from error
-    except DecodeError as error:
-        raise UnreadableModelError(f"{path} is not an ONNX model, or is cut off") from error
-    if not model.graph.node:
-        raise UnreadableModelError(f"{path} is not an ONNX model, or its graph is empty")
-    return model

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
 from haste_export.compiler import compress_ir
 from haste_export.contract import CONV, DOMAIN, STEERING_LEVEL, V
 from haste_export.errors import OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.options import Options
+from haste_export.proto import read_model
 
 _LARGEST = 2**31 - 1
 
@@ -22,16 +22,14 @@ def load_whole(path: Path) -> onnx.ModelProto:
     """A model with its external data, in memory.
 
     Raises:
-        UnreadableModelError: it is not there, cannot be read, is no ONNX model, or is larger than 2 GB.
+        UnreadableModelError: it is not there, cannot be read, is no ONNX model, or is larger than 2 GB; or its external
+            data is not where it says.
     """
+    model = read_model(path)
     try:
-        model = onnx.load(str(path))
-    except OSError as error:
-        raise UnreadableModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise UnreadableModelError(f"{path} is not an ONNX model, or is cut off") from error
-    if not model.graph.node:
-        raise UnreadableModelError(f"{path} is not an ONNX model, or its graph is empty")
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise UnreadableModelError(f"{path}: its external data cannot be read: {error}") from error
     if model.ByteSize() > _LARGEST:
         raise UnreadableModelError(f"{path} is larger than 2 GB, which evaluation in memory can not handle")
     return model
