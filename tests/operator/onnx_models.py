@@ -83,6 +83,7 @@ def haste_model(
     fed: Sequence[str] = ("X", "L"),
     stats: bool = True,
     x_type: int = TensorProto.FLOAT,
+    w_type: int = TensorProto.FLOAT,
     ranks: dict[str, int] | None = None,
     **attributes: Any,
 ) -> onnx.ModelProto:
@@ -94,7 +95,7 @@ def haste_model(
     node = helper.make_node(
         "HasteConv", names, ["Y", "stats"] if stats else ["Y"], name="conv_of_the_test", domain=DOMAIN, **attributes
     )
-    types = {**HASTE_INPUTS, "X": x_type}
+    types = {**HASTE_INPUTS, "X": x_type, "W": w_type}
     inputs = [helper.make_tensor_value_info(name, types[name], [None] * ranks[name]) for name in fed]
     outputs = [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)]
     if stats:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.operator import native
 from tests.operator.cases import Case, build
 
 SHAPES = [
@@ -40,6 +41,17 @@ def test_same_bits_as_float32(isa: str, shape: Case, buckets: dict[str, object],
             outputs.append(problem.native_run(conv))
     assert np.array_equal(outputs[0].y.view(np.uint32), outputs[1].y.view(np.uint32))
     assert np.array_equal(outputs[0].stats, outputs[1].stats)
+
+
+def test_in_place_and_copied(isa: str) -> None:
+    """Packed halves that are not 64-byte aligned give the same bits as those used in place."""
+    problem = build(replace(SHAPES[0], count=6, w_layout="packed", w_type="float16"))
+    outputs = []
+    for offset in (0, 2, 32, 62):
+        tensors = (problem.weights, problem.bias, problem.hyperplanes)
+        with native.Conv(*tensors, problem.case.options, weights_offset=offset) as conv:
+            outputs.append(problem.native_run(conv).y)
+    assert all((y == outputs[0]).all() for y in outputs)
 
 
 def test_every_float16(isa: str) -> None:

@@ -33,9 +33,7 @@ def library_path() -> str:
 
 
 def constants_of(problem: Problem) -> Feeds:
-    case = problem.case
-    weights = pack(problem.weights) if case.w_layout == "packed" else problem.weights
-    return {"W": weights, "B": problem.bias, "V": problem.hyperplanes}
+    return {"W": problem.case.options.stored(problem.weights), "B": problem.bias, "V": problem.hyperplanes}
 
 
 def attributes_of(case: Case) -> dict[str, Any]:
@@ -60,7 +58,9 @@ def in_memory(x: Float32, layout: str) -> Float32:
 
 
 def run(constants: Feeds, feeds: Feeds, threads: int = 1, stats: bool = True, **attributes: Any) -> list[Float32]:
-    made = haste_model(constants, tuple(feeds), stats, ranks={k: v.ndim for k, v in feeds.items()}, **attributes)
+    w_type = helper.np_dtype_to_tensor_dtype(feeds["W"].dtype) if "W" in feeds else TensorProto.FLOAT
+    ranks = {name: value.ndim for name, value in feeds.items()}
+    made = haste_model(constants, tuple(feeds), stats, w_type=w_type, ranks=ranks, **attributes)
     outputs: list[Float32] = session(made, library_path(), threads).run(None, feeds)
     return outputs
 
@@ -175,15 +175,36 @@ def test_dynamic_shapes() -> None:
 
 
 @pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
+@pytest.mark.parametrize("w_type", ["float32", "float16"])
 @pytest.mark.parametrize("fed", [("W",), ("B",), ("V",), ("W", "B", "V")])
-def test_weights_that_are_not_constant(w_layout: str, fed: tuple[str, ...]) -> None:
+def test_weights_that_are_not_constant(w_layout: str, w_type: str, fed: tuple[str, ...]) -> None:
     """Computed or fed weights are packed at every run: the same result, slowly."""
-    case = replace(LAYER, w_layout=w_layout)
+    case = replace(LAYER, w_layout=w_layout, w_type=w_type)
     problem, y, _ = run_case(case)
     tensors = constants_of(problem)
     feeds: Feeds = {"X": problem.x, "L": np.array(6, np.int64), **{name: tensors[name] for name in fed}}
     constants = {name: value for name, value in tensors.items() if name not in fed}
     assert (run(constants, feeds, **attributes_of(case))[0] == y).all()
+
+
+@pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
+@pytest.mark.parametrize("count", [0, 6])
+def test_float16_weights_beside_float32_ones(w_layout: str, count: int) -> None:
+    """Two nodes of one model, the same values stored in both types: the same bits."""
+    half = build(replace(LAYER, w_layout=w_layout, w_type="float16"))
+    single = replace(half, case=replace(half.case, w_type="float32"))
+    parts = {"half": half, "single": single}
+    nodes = [
+        helper.make_node("HasteConv", ["X", f"W_{name}", "B", "V", "L"], [name], name, domain="ai.haste",
+                         **attributes_of(part.case))
+        for name, part in parts.items()
+    ]  # fmt: skip
+    weights = {f"W_{name}": constants_of(part)["W"] for name, part in parts.items()}
+    constants = {**weights, "B": half.bias, "V": half.hyperplanes, "L": np.array(count, np.int64)}
+    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None] * 4)
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in parts]
+    y_half, y_single = session(model(nodes, [x], outputs, constants), library_path()).run(None, {"X": half.x})
+    assert np.array_equal(y_half.view(np.uint32), y_single.view(np.uint32))
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 2), (5, 3), (4, 1)])

@@ -61,12 +61,13 @@ def test_doctor() -> None:
 
 
 @pytest.mark.usefixtures("library")
-def test_a_trained_model_computes_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["packed", "fp16"])
+def test_a_trained_model_computes_the_same(tmp_path: Path, weights: str) -> None:
     pytest.importorskip("onnxscript", reason="compressing a model needs the compiler's dependencies")
     stock = onnx.load(str(SAMPLE))
     stock.ir_version = 9  # the newest that this release reads; the model uses nothing of later ones
     model = tmp_path / "sample.haste.onnx"
-    onnx.save(haste_export.compress(stock, hyperplanes=10, select="all"), str(model))
+    onnx.save(haste_export.compress(stock, hyperplanes=10, select="all", weights=weights), str(model))
     shape = [
         dim if isinstance(dim, int) else 2 for dim in onnxruntime.InferenceSession(str(SAMPLE)).get_inputs()[0].shape
     ]
