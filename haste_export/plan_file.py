@@ -28,6 +28,7 @@ from typing import Any
 
 from haste_export.errors import OptionError
 from haste_export.io import write_text
+from haste_export.options import Options
 from haste_export.plan import LayerSetting, Plan
 
 if sys.version_info >= (3, 11):
@@ -54,6 +55,12 @@ class PlanFile:
     plan: Plan
     options: Mapping[str, Any] = field(default_factory=dict)
     comments: Sequence[str] = ()
+
+    @property
+    def export_options(self) -> dict[str, Any]:
+        """Fields of `Options` to export with; where few hyperplanes are stored, the default L is one of them."""
+        most = self.options.get("max_hyperplanes", Options.max_hyperplanes)
+        return {"hyperplanes": min(Options.hyperplanes, most), **self.options}
 
     def write(self, path: Path) -> None:
         """Write the file atomically. Raises OutputError when that fails, and OptionError as `text` does."""

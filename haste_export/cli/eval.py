@@ -14,6 +14,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from haste_export.cli.bench import numbers
+from haste_export.cli.environment import check_isa
 from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
@@ -98,6 +99,7 @@ def command(
 ) -> None:
     """Judge a model at several settings, or layer by layer."""
     check_outputs([csv_file, plot, json_file], [model, data])
+    check_isa()
     if plot is not None:
         check_plot(plot)
     proto = load_whole(model)

@@ -140,9 +140,10 @@ def command(
 
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
     stored = read_plan(plan_file) if plan_file is not None else PlanFile(Plan())
-    options.update(_not_on_the_command_line(stored.options))
+    options.update(_not_on_the_command_line(stored.export_options))
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
+    if check_input is not None or check_runs or only_faster or options["select"] == "measured":
         check_isa()
     _refuse_collisions(model, output, json_file, external_data, [plan_file, check_input, npy])
     feeds = load_feeds(check_input, model) if check_input is not None else None

@@ -11,6 +11,7 @@ import onnx
 
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
+from haste_export.cli.environment import check_isa
 from haste_export.cli.eval import DEFAULT_HYPERPLANES
 from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals
@@ -81,6 +82,7 @@ def command(
     """Write the page."""
     target = output or model.with_suffix(".html")
     check_outputs([target, json_file], [model, data, plan_path])
+    check_isa()
     proto = load_whole(model)
     if data is not None:
         dataset = load_dataset(data, proto, batch, Preprocessing(mean, std)).take(limit)
@@ -115,7 +117,7 @@ def _compress(
     proto: onnx.ModelProto, plan: PlanFile | None, hyperplanes: list[int] | None, merge: Any, sparsity: float, seed: int
 ) -> onnx.ModelProto:
     if plan is not None:
-        return compressed_with(proto, Options(plan=plan.plan, **plan.options))
+        return compressed_with(proto, Options(plan=plan.plan, **plan.export_options))
     top = max(hyperplanes or [Options.max_hyperplanes])
     wanted = min(Options.hyperplanes, top)
     return compressed_with(

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
 from haste_export.cli.bench import numbers
+from haste_export.cli.environment import check_isa
 from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
@@ -143,6 +144,7 @@ def command(
     target = output or model.with_suffix(".plan.toml")
     journal = storage or model.with_name(f"{model.name}.tune.journal")
     check_outputs([target, export_to, None if data_free else journal, json_file], [model, data, confirm])
+    check_isa()
     proto = load_whole(model)
     if is_compressed(proto):
         raise DataError(f"{model} is compressed already; tune the original")
@@ -179,7 +181,7 @@ def command(
     if not quiet:
         then = "--export writes the correction too" if correct else f"Next: haste-export {model} --plan {target}"
         console.print(f"Plan: {target}. {then}", highlight=False)
-    compressed = compressed_with(proto, Options(plan=plan_file.plan, **plan_file.options))
+    compressed = compressed_with(proto, Options(plan=plan_file.plan, **plan_file.export_options))
     if tables:
         compressed = attach(compressed, tables)
     if export_to is not None:

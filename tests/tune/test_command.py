@@ -35,7 +35,7 @@ def tune(model: Path, *arguments: object) -> Result:
     return CliRunner().invoke(command, [str(model), *map(str, arguments)])
 
 
-QUICK = ("--data", sample_file("tune"), "--limit", 64, "--hyperplanes", "8,14", "--batch", 32, "--threads", 1)
+QUICK = ("--data", sample_file("tune"), "--limit", 64, "--hyperplanes", "8,12", "--batch", 32, "--threads", 1)
 
 
 def test_a_plan_within_the_budget_that_the_exporter_takes(model: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from haste_export.errors import OptionError, OutputError
+from haste_export.options import Options
 from haste_export.plan import LayerSetting, Plan
 from haste_export.plan_file import PlanFile, read_plan
 
@@ -26,6 +27,12 @@ def test_a_written_plan_reads_back(tmp_path: Path) -> None:
     text = (tmp_path / "plan.toml").read_text()
     assert text.startswith("# made by a test\n")
     assert '"a/b" = [14, 9]\n' in text, "one line per layer"
+
+
+def test_a_plan_that_stores_few_hyperplanes_can_be_exported() -> None:
+    few = PlanFile(Plan(levels=({"a": LayerSetting(9)},)), {"max_hyperplanes": 9})
+    assert Options(plan=few.plan, **few.export_options).hyperplanes == 9
+    assert PlanFile(PLAN).export_options == {"hyperplanes": Options.hyperplanes}
 
 
 def test_comments_a_bare_number_and_missing_tables(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Standard library only, because it runs before the environment exists.
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import venv
@@ -54,3 +55,17 @@ def ensure() -> Path:
         )
     stamp.write_text(wanted)
     return python()
+
+
+def enter(script: str) -> None:
+    """Go on inside the environment: start `script` again with its interpreter, unless this is it already.
+
+    Ends the program with 3 and a sentence when the environment cannot be made.
+    """
+    try:
+        interpreter = ensure()
+    except EnvironmentFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(3) from None
+    if Path(sys.prefix).resolve() != DIRECTORY.resolve():
+        os.execv(interpreter, [str(interpreter), script, *sys.argv[1:]])

@@ -5,7 +5,6 @@ Uses the environment of the side-by-side benchmark.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -13,20 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tools.engines import environment
 
-
-def main() -> None:
-    """Enter the environment, then hand over to the command line."""
-    try:
-        python = environment.ensure()
-    except environment.EnvironmentFailedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(3) from None
-    if Path(sys.prefix).resolve() != environment.DIRECTORY.resolve():
-        os.execv(python, [str(python), __file__, *sys.argv[1:]])
-    from tools.scaling.cli import main as command_line
-
-    command_line()
-
-
 if __name__ == "__main__":
+    environment.enter(__file__)
+    from tools.scaling.cli import main
+
     main()
