@@ -28,6 +28,8 @@ PACKED: Final = "packed"
 
 STEERING_HYPERPLANES: Final = "haste_hyperplanes"
 STEERING_LEVEL: Final = "haste_level"
+LEVEL_TABLE: Final = "/level_hyperplanes_table"
+"""How the names of the tables end that a layer's L is gathered from by level."""
 STEERING_TAU: Final = "haste_tau"
 STATS_PREFIX: Final = "haste_stats/"
 

@@ -119,7 +119,7 @@ def hyperplanes_in_use(compressed: onnx.ModelProto, setting: int) -> dict[str, i
 
     def count(node: onnx.NodeProto) -> int:
         source = makers.get(node.input[contract.L])
-        if source is None or source.op_type != "Gather" or source.input[1] != contract.STEERING_LEVEL:
+        if source is None or source.op_type != "Gather" or not source.input[0].endswith(contract.LEVEL_TABLE):
             return setting
         table = numpy_helper.to_array(initializers[source.input[0]])
         return int(table[setting])

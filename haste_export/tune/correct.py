@@ -174,17 +174,23 @@ def correction(stock: Moments, ours: Moments, bias: npt.NDArray[np.float64]) -> 
 
 
 def attach(compressed: onnx.ModelProto, levels: Sequence[Corrections]) -> onnx.ModelProto:
-    """A copy in which every HasteConv takes its correction from a table, by haste_level; level 0 has none to take."""
+    """A copy in which every HasteConv takes its correction from a table, by level; level 0 has none to take."""
     model = onnx.ModelProto()
     model.CopyFrom(compressed)
+    nodes = list(model.graph.node)
+    by_level = [place for place, node in enumerate(nodes) if any(map(_is_level_table, node.input))]
+    first, row = by_level[0], nodes[by_level[0]].input[1]
     gathers, values = [], {}
     for name, neutral in steer.neutral_corrections(model).items():
         table = np.stack([neutral, *(level.get(name, neutral) for level in levels)]).astype(np.float32)
         base = values[name] = f"{name}/level_correction"
         model.graph.initializer.append(numpy_helper.from_array(table, f"{base}_table"))
-        gathers.append(helper.make_node("Gather", [f"{base}_table", contract.STEERING_LEVEL], [base], base, axis=0))
+        gathers.append(helper.make_node("Gather", [f"{base}_table", row], [base], base, axis=0))
     steer.pass_corrections(model, values)
-    nodes = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend([*gathers, *nodes])
+    model.graph.node.extend([*nodes[:first], *gathers, *nodes[first:]])
     return model
+
+
+def _is_level_table(name: str) -> bool:
+    return name.endswith(contract.LEVEL_TABLE)

@@ -67,7 +67,7 @@ def test_levels_give_every_layer_its_own(model: onnx.ModelProto, has_library: bo
     assert list(initializer(small, "a/level_hyperplanes_table")) == [0, 2, 32]
     assert list(initializer(small, "b/level_hyperplanes_table")) == [0, 0, 3]
     assert initializer(small, "haste_level") == 1
-    assert op_types(small) == ["Gather", "Gather", "HasteConv", "HasteConv"]
+    assert op_types(small) == ["Cast", "Relu", "Cast", "Gather", "Gather", "HasteConv", "HasteConv"]
     assert_same_function(model, small, library=has_library)
     if has_library:
         feeds = random_feeds(model)
@@ -75,6 +75,25 @@ def test_levels_give_every_layer_its_own(model: onnx.ModelProto, has_library: bo
         assert first["b"] == 1.0
         assert first["a"] < second["a"]
         assert second["b"] < 1.0
+
+
+@pytest.mark.parametrize("opset", [7, 11, 18])
+def test_levels_that_there_are_not(model: onnx.ModelProto, has_library: bool, opset: int) -> None:
+    """Below 0 the model is dense, as with L; above the last level it refuses to run."""
+    older = onnx.ModelProto()
+    older.CopyFrom(model)
+    older.opset_import[0].version = opset
+    plan = Plan(levels=({"a": LayerSetting(2, 0.1), "b": LayerSetting(3)},))
+    small = compress(older, skip_first=0, select="all", plan=plan)
+    feeds = random_feeds(older)
+    levels = {level: {**feeds, "haste_level": np.array(level)} for level in (-(2**40), -2, -1, 0, 2, 2**40)}
+    if has_library:
+        assert buckets(small, feeds) != {"a": 1.0, "b": 1.0}
+        for level in (-(2**40), -2, -1, 0):
+            assert buckets(small, levels[level]) == {"a": 1.0, "b": 1.0}
+    for level in (2, 2**40):
+        with pytest.raises(Exception, match="indices element out of data bounds"):
+            run(small, levels[level], library=has_library)
 
 
 def test_tau_is_an_input_of_every_layer(model: onnx.ModelProto, has_library: bool) -> None:
