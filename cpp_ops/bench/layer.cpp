@@ -52,7 +52,8 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated, haste_weigh
   params.x_layout = params.y_layout = params.z_layout = HASTE_BLOCKED;
   const size_t pixels = static_cast<size_t>(shape.height) * static_cast<size_t>(shape.width);
   const size_t taps = static_cast<size_t>(shape.kernel_h * shape.kernel_w);
-  weights_ = made_up_weights(static_cast<size_t>(round_up(shape.filters, 16) * shape.channels) * taps, weights, random);
+  weights_ = made_up_weights(
+      static_cast<size_t>(round_up(shape.filters, 16)) * static_cast<size_t>(shape.channels) * taps, weights, random);
   const int window = (2 + shape.kernel_h) * (2 + shape.kernel_w);
   std::vector<int8_t> rows(static_cast<size_t>(hyperplanes * window));
   for (int8_t& v : rows) v = static_cast<int8_t>(random() % 2 ? 0 : random() % 2 ? 1 : -1);
