@@ -71,7 +71,7 @@ DEFAULT_HYPERPLANES = [8, 10, 14, 20]
 @click.option("--std", callback=decimals(above=0), help="Images are then divided by this.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Intra-op threads; 0 leaves it to ONNX Runtime.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the numbers as CSV.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture, .svg or .png.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw a picture, .svg, .png or .pdf.")
 @click.option(
     "--assert-drop",
     type=float,

@@ -33,6 +33,7 @@ from haste_export.options import Options
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import OPTIONS, PlanFile
 from haste_export.tune import allocate
+from haste_export.tune.allocate import Effects
 from haste_export.tune.correct import Corrections, MomentMeter, attach, in_plain_layout, samples_to_use
 from haste_export.tune.data_free import local_effects, synthetic_dataset
 from haste_export.tune.levels import Level, choose_levels, make_plan
@@ -223,7 +224,12 @@ def _tune(
         few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed, meter=meter)
         with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
             effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
-        search.suggest_first(allocate.hull(effects, max(trials // 3, 4)))
+        first = allocate.hull(effects, max(trials // 3, 4))
+        search.suggest_first(first)
+        with progress_bar("best trade-offs", min(len(first), trials)) as advance:
+            search.run(min(len(first), trials), measured.measure, lambda _: advance(1))
+        budgets = [max_drop * step / count for step in range(count, 0, -1)]
+        _close_in(search, measured, effects, budgets, most=trials // 3, trials=trials)
     with progress_bar("search", max(trials - search.done, 0)) as advance:
         search.run(trials, measured.measure, lambda _: advance(1))
     found = choose_levels(search.results(), max_drop, count)
@@ -243,6 +249,23 @@ def _tune(
     plan = make_plan([level.settings for level in found])
     tables = [meter.calibrate(level.settings) for level in found] if meter else []
     return PlanFile(plan, _stored(options), comments), tables
+
+
+def _close_in(
+    search: Search, measured: Objective, effects: Effects, budgets: Sequence[float], *, most: int, trials: int
+) -> None:
+    """Halve the gap on the hull between what fits each budget and what does not, with `most` trials for all."""
+    steps = min(most, trials - search.done)
+    with progress_bar("closing in on the budget", steps) as advance:
+        for step in range(steps):
+            budget = budgets[step % len(budgets)]
+            tried = search.results()
+            fits = [settings for settings, result in tried if result.safe_drop <= budget]
+            fails = [settings for settings, result in tried if result.safe_drop > budget]
+            if (point := allocate.halfway(effects, fits, fails)) is not None:
+                search.suggest_first([point])
+                search.run(search.done + 1, measured.measure)
+            advance(1)
 
 
 def _meter(

@@ -55,16 +55,35 @@ def choose(effects: Effects, price: float) -> dict[str, LayerSetting]:
 
 def hull(effects: Effects, count: int) -> list[dict[str, LayerSetting]]:
     """Up to `count` different choices, from the most to the least compressed, evenly spread in what they save."""
-    prices = np.geomspace(1e-3, 1e7, 400)
-    choices = list({tuple(sorted(choose(effects, price).items(), key=lambda item: item[0])): None for price in prices})
-    points = [dict(choice) for choice in choices]
-    points = [point for point in points if any(setting.hyperplanes for setting in point.values())]
+    points = _whole_hull(effects)
     if len(points) <= count:
         return points
     savings = [saved(effects, point) for point in points]
     wanted = np.linspace(max(savings), min(savings), count)
     places = dict.fromkeys(int(np.argmin([abs(value - target) for value in savings])) for target in wanted)
     return [points[place] for place in places]
+
+
+def _whole_hull(effects: Effects) -> list[dict[str, LayerSetting]]:
+    prices = np.geomspace(1e-3, 1e7, 400)
+    choices = list({tuple(sorted(choose(effects, price).items(), key=lambda item: item[0])): None for price in prices})
+    points = [dict(choice) for choice in choices]
+    return [point for point in points if any(setting.hyperplanes for setting in point.values())]
+
+
+def halfway(
+    effects: Effects, fits: Sequence[Mapping[str, LayerSetting]], fails: Sequence[Mapping[str, LayerSetting]]
+) -> dict[str, LayerSetting] | None:
+    """The point of the hull amid what saves most of `fits` and what saves least, but more than that, of `fails`.
+
+    None when there is no such point: then what fits best is as good as the hull can tell.
+    """
+    low = max((saved(effects, point) for point in fits), default=0.0)
+    high = min((value for value in (saved(effects, point) for point in fails) if value > low), default=None)
+    if high is None:
+        return None
+    between = [point for point in _whole_hull(effects) if low < saved(effects, point) < high]
+    return min(between, key=lambda point: abs(saved(effects, point) - (low + high) / 2), default=None)
 
 
 def saved(effects: Effects, choice: Mapping[str, LayerSetting]) -> float:

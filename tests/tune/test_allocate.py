@@ -60,6 +60,20 @@ def test_the_hull_holds_distinct_points_from_cheap_to_exact() -> None:
     assert max(savings) == pytest.approx(max(totals(choice)[1] for choice in every_choice()))
 
 
+def test_halfway_closes_in_on_the_border_between_what_fits_and_what_does_not() -> None:
+    hull = allocate.hull(EFFECTS, 1000)
+    border = sorted(allocate.saved(EFFECTS, point) for point in hull)[len(hull) // 2]
+    fits, fails = [hull[-1]], [hull[0]]
+    for _ in range(len(hull)):
+        point = allocate.halfway(EFFECTS, fits, fails)
+        if point is None:
+            break
+        assert point not in fits + fails
+        (fits if allocate.saved(EFFECTS, point) <= border else fails).append(point)
+    assert max(allocate.saved(EFFECTS, point) for point in fits) == pytest.approx(border)
+    assert allocate.halfway(EFFECTS, fits, []) is None, "everything fits"
+
+
 def result(cost: float, drop: float, error: float = 0.0) -> Result:
     return Result(cost, drop, drop, error, 0.0, 1 - cost)
 
