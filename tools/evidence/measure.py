@@ -24,7 +24,7 @@ from haste_export.tune.correct import Corrections, MomentMeter, attach
 from haste_export.tune.data_free import synthetic_dataset
 from tools.evidence.planes import Planes, choose, replace_planes
 from tools.evidence.settings import Method, Setting
-from tools.evidence.store import DIRECTORY, Numbers, Store, digest
+from tools.evidence.store import Numbers, Store, digest
 from tools.evidence.tables import Table
 from tools.evidence.timing import Stopwatch
 
@@ -172,7 +172,7 @@ class Measurement:
         """The layers' corrections, from a file if they are known."""
         name = digest({**self._key(method, setting, seed), "data": ""})
         if name not in self._tables:
-            path = DIRECTORY / f"correction-{name}.npz"
+            path = self._store.directory / f"correction-{name}.npz"
             if path.exists():
                 with np.load(path) as arrays:
                     self._tables[name] = dict(arrays)

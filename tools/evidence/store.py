@@ -16,10 +16,15 @@ Numbers = dict[str, float]
 
 
 class Store:
-    """Numbers by what they were measured from: a JSON line per entry, appended as soon as it is known."""
+    """Numbers by what they were measured from: a JSON line per entry, appended as soon as it is known.
+
+    Attributes:
+        directory: where it lies; other files that are dear to make may lie there too.
+    """
 
     def __init__(self, directory: Path = DIRECTORY) -> None:
         """Read what is there; a line that a killed run cut off is ignored."""
+        self.directory = directory
         self._file = directory / "points.jsonl"
         self._entries: dict[str, Numbers] = {}
         if self._file.exists():

@@ -1,0 +1,71 @@
+"""Measuring the sample, a little: that nothing is measured twice, and that a document comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haste_export.data import sample_file, sample_model
+from haste_export.plan import LayerSetting
+from runtime_ops import LibraryNotFoundError, library_path
+from tools.evidence import equal
+from tools.evidence.measure import Measurement
+from tools.evidence.planes import BEST_OF, DRAWN
+from tools.evidence.settings import Method, Setting, uniform
+from tools.evidence.store import Store
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Measurement:
+    try:
+        library_path()
+    except LibraryNotFoundError as error:
+        pytest.skip(str(error))
+    return _measurement(tmp_path)
+
+
+def _measurement(directory: Path) -> Measurement:
+    tune, test = str(sample_file("tune")), str(sample_file("test"))
+    return Measurement(sample_model(), test, 32, [0, 1], tune, 16, Store(directory))
+
+
+def test_nothing_is_measured_twice(measured: Measurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = [Method(), Method("scaled", corrected=True)]
+    first = [measured.rows(method, uniform([8, 12])) for method in methods]
+    assert [len(row) for row in first[0]] == [2, 2]
+    assert first[0][0][0]["FLOPs saved (%)"] > first[0][1][0]["FLOPs saved (%)"]
+    assert first[1][0][0]["error"] < first[0][0][0]["error"]
+    again = _measurement(tmp_path)
+    monkeypatch.setattr(Measurement, "judge", property(lambda _: pytest.fail("judged again")))
+    assert [again.rows(method, uniform([8, 12])) for method in methods] == first
+
+
+def test_layers_are_set_one_by_one_and_can_stay(measured: Measurement) -> None:
+    names = measured.layers(Method().options(0))
+    alone = Setting("alone", LayerSetting(0), {names[0]: LayerSetting(8)})
+    (rows,) = measured.rows(Method(), [alone])
+    (whole,) = measured.rows(Method(), uniform([8]))
+    assert 0 < rows[0]["FLOPs saved (%)"] < whole[0]["FLOPs saved (%)"]
+    assert names[0] not in measured.layers(Method(stay=(names[0],)).options(0))
+
+
+@pytest.mark.parametrize("kind", [*DRAWN, BEST_OF])
+def test_hyperplanes_of_every_kind_are_put_in(measured: Measurement, kind: str) -> None:
+    (ours,) = measured.rows(Method(planes=kind), uniform([8]))
+    (usual,) = measured.rows(Method(), uniform([8]))
+    assert ours[0]["error"] != usual[0]["error"]
+
+
+def test_the_document_compares_at_equal_cost(
+    measured: Measurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(equal, "RESULTS", tmp_path)
+    curves = [
+        equal.Curve("mean", Method(), uniform([6, 8])),
+        equal.Curve("scaled", Method("scaled"), uniform([6, 8])),
+    ]
+    text = equal.write_equal(measured, curves, repeats=3).read_text()
+    assert "## At equal FLOPs" in text
+    assert "| mean: L = 6 |" in text
+    assert "without data" in text
