@@ -221,7 +221,7 @@ def _tune(
     search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
     if not search.done:
         settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
-        few = Objective(Judge(proto, dataset.take(_SAMPLES_FOR_ONE_LAYER), threads), compressed, meter=meter)
+        few = Objective(Judge(proto, _whole_batches(dataset, _SAMPLES_FOR_ONE_LAYER), threads), compressed, meter=meter)
         with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
             effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
         first = allocate.hull(effects, max(trials // 3, 4))
@@ -272,7 +272,13 @@ def _meter(
     proto: onnx.ModelProto, compressed: onnx.ModelProto, options: Options, dataset: Dataset, threads: int
 ) -> MomentMeter:
     samples = samples_to_use(model_layers(compressed, next(dataset.batches()).feeds))
-    return MomentMeter(in_plain_layout(proto, options), dataset.take(samples), threads)
+    return MomentMeter(in_plain_layout(proto, options), _whole_batches(dataset, samples), threads)
+
+
+def _whole_batches(dataset: Dataset, samples: int) -> Dataset:
+    """About so many samples from the front; the model may take no other size of batch."""
+    size = len(next(dataset.batches()))
+    return dataset.take(max(samples // size, 1) * size)
 
 
 def _tune_data_free(

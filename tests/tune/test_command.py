@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -80,6 +81,18 @@ def test_a_corrected_search_exports_what_it_judged(model: Path, tmp_path: Path) 
     assert plain.exit_code == 0, plain.output
     (other,) = json.loads((tmp_path / "b.json").read_text())["levels"]
     assert other["error"] != level["error"], "one journal keeps both searches apart"
+
+
+def test_a_model_of_fixed_batch_size(model: Path, tmp_path: Path) -> None:
+    """128 samples for a layer's own effect, and those for the correction, are no multiple of 48."""
+    pytest.importorskip("optuna")
+    fixed = onnx.load(str(model))
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 48
+    onnx.save(fixed, str(model))
+    files = ("--storage", tmp_path / "journal", "--export", tmp_path / "out.onnx")
+    few = ("--data", sample_file("tune"), "--limit", 144, "--hyperplanes", "12", "--threads", 1, "--trials", 2)
+    result = tune(model, *few, "--max-drop", 0.2, "--levels", 1, "--correct", *files)
+    assert result.exit_code == 0, result.output
 
 
 def test_a_stopped_search_goes_on(model: Path) -> None:
