@@ -15,6 +15,8 @@ from tools.evidence.settings import MERGES, Method, uniform
 from tools.evidence.store import DIRECTORY
 from tools.evidence.tables import Table
 
+_SPARSE = 0.8
+
 
 def photo_table(name: str, seeds: Sequence[int], hyperplanes: Sequence[int], sparsity: float) -> Table:
     """Accuracy and cost over L again, without labels, and with correction on other photographs.
@@ -37,9 +39,11 @@ def photo_table(name: str, seeds: Sequence[int], hyperplanes: Sequence[int], spa
     table = features.table("photographs", f"Agreement and error over L without labels, sparsity {sparsity:.2f}")
     table.name = f"photographs-{name}"
     table.facts = {**table.facts, "model": name, "correction": "on 16 views of 8 other photographs"}
-    methods = [Method(merge, sparsity, corrected=corrected) for corrected in (False, True) for merge in MERGES]
-    for method in methods:
-        settings = uniform(hyperplanes)
+    methods: dict[str, Method] = {merge: Method(merge, sparsity) for merge in MERGES}
+    methods[f"scaled, s = {_SPARSE}"] = Method("scaled", _SPARSE)
+    methods |= {f"{merge}, corrected": Method(merge, sparsity, corrected=True) for merge in MERGES}
+    settings = uniform(hyperplanes)
+    for label, method in methods.items():
         for setting, by_scores, by_features in zip(
             settings, scores.rows(method, settings), features.rows(method, settings), strict=True
         ):
@@ -51,7 +55,7 @@ def photo_table(name: str, seeds: Sequence[int], hyperplanes: Sequence[int], spa
                     "FLOPs saved (%)": other["FLOPs saved (%)"],
                     "r": other["r"],
                 }
-                table.add(f"{method.merge}, {setting.name}{', corrected' * method.corrected}", row)
+                table.add(f"{label}, {setting.name}", row)
     return table
 
 
