@@ -15,7 +15,7 @@ from tools.evidence.settings import MERGES, Method, uniform
 from tools.evidence.store import DIRECTORY
 from tools.evidence.tables import Table
 
-_SPARSE = 0.8
+_SPARSER = 2 / 3
 
 
 def photo_table(name: str, seeds: Sequence[int], hyperplanes: Sequence[int], sparsity: float) -> Table:
@@ -40,7 +40,7 @@ def photo_table(name: str, seeds: Sequence[int], hyperplanes: Sequence[int], spa
     table.name = f"photographs-{name}"
     table.facts = {**table.facts, "model": name, "correction": "on 16 views of 8 other photographs"}
     methods: dict[str, Method] = {merge: Method(merge, sparsity) for merge in MERGES}
-    methods[f"scaled, s = {_SPARSE}"] = Method("scaled", _SPARSE)
+    methods[f"scaled, s = {_SPARSER:.2f}"] = Method("scaled", _SPARSER)
     methods |= {f"{merge}, corrected": Method(merge, sparsity, corrected=True) for merge in MERGES}
     settings = uniform(hyperplanes)
     for label, method in methods.items():
