@@ -3,33 +3,60 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
 
 namespace haste {
 namespace {
 
 constexpr size_t kGuess = 512 * 1024;
 
-size_t from_sysfs() {
-  for (int index = 0; index < 8; index++) {
-    char path[96];
-    std::snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/level", index);
-    std::FILE* file = std::fopen(path, "r");
-    if (!file) return 0;
-    int level = 0;
-    const bool read = std::fscanf(file, "%d", &level) == 1;
+std::string read_line(const std::string& path) {
+  char line[256] = "";
+  if (std::FILE* file = std::fopen(path.c_str(), "r")) {
+    if (!std::fgets(line, sizeof line, file)) line[0] = 0;
     std::fclose(file);
-    if (!read || level != 2) continue;
-    std::snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
-    file = std::fopen(path, "r");
-    if (!file) return 0;
-    unsigned long size = 0;
-    char unit = 0;
-    const int fields = std::fscanf(file, "%lu%c", &size, &unit);
-    std::fclose(file);
-    if (fields < 1) return 0;
-    return size * (unit == 'K' ? 1024u : unit == 'M' ? 1024u * 1024u : 1u);
   }
-  return 0;
+  return line;
+}
+
+// The folder of the first processor's second-level cache, or "".
+std::string l2_folder() {
+  for (int index = 0; index < 8; index++) {
+    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/";
+    if (read_line(folder + "level") == "2\n") return folder;
+  }
+  return "";
+}
+
+size_t size_from_sysfs() {
+  unsigned long size = 0;
+  char unit = 0;
+  if (std::sscanf(read_line(l2_folder() + "size").c_str(), "%lu%c", &size, &unit) < 1) return 0;
+  return size * (unit == 'K' ? 1024u : unit == 'M' ? 1024u * 1024u : 1u);
+}
+
+// How many processors a list such as "0-3,8" names.
+int processors(const std::string& list) {
+  int count = 0;
+  const char* at = list.c_str();
+  int first = 0, last = 0, read = 0;
+  while (std::sscanf(at, "%d%n", &first, &read) == 1) {
+    at += read;
+    last = first;
+    if (std::sscanf(at, "-%d%n", &last, &read) == 1) at += read;
+    count += last - first + 1;
+    if (*at != ',') break;
+    at++;
+  }
+  return count;
+}
+
+int cores_from_sysfs() {
+  const std::string folder = l2_folder();
+  if (folder.empty()) return 1;
+  const int sharing = processors(read_line(folder + "shared_cpu_list"));
+  const int siblings = processors(read_line("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"));
+  return sharing > siblings && siblings > 0 ? sharing / siblings : 1;
 }
 
 size_t detect() {
@@ -37,7 +64,7 @@ size_t detect() {
   const long size = sysconf(_SC_LEVEL2_CACHE_SIZE);
   if (size > 0) return static_cast<size_t>(size);
 #endif
-  const size_t size_sysfs = from_sysfs();
+  const size_t size_sysfs = size_from_sysfs();
   return size_sysfs ? size_sysfs : kGuess;
 }
 
@@ -46,6 +73,11 @@ size_t detect() {
 size_t l2_cache_size() {
   static const size_t size = detect();
   return size;
+}
+
+int l2_cache_cores() {
+  static const int cores = cores_from_sysfs();
+  return cores;
 }
 
 }  // namespace haste

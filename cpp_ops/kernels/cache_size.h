@@ -7,4 +7,7 @@ namespace haste {
 // Bytes of the first core's second-level cache: from the system, or a cautious guess where it does not say.
 size_t l2_cache_size();
 
+// Cores that share it; 1 where the system does not say.
+int l2_cache_cores();
+
 }  // namespace haste

@@ -74,7 +74,7 @@ haste_status check(const haste_conv_params& p) {
   return HASTE_OK;
 }
 
-Geometry make_geometry(const haste_conv_params& p) {
+Geometry make_geometry(const haste_conv_params& p, int lanes) {
   Geometry g;
   g.channels = static_cast<int>(p.in_channels);
   g.filters = static_cast<int>(p.out_channels);
@@ -89,7 +89,7 @@ Geometry make_geometry(const haste_conv_params& p) {
   // The last subtile of a patch that is no multiple of three reads past the window; nobody uses what it makes of that.
   const int64_t reach = round_up(g.patch, kSubtile) - 1;
   const int64_t last = (reach + g.kernel_h - 1) * g.window_w + reach + g.kernel_w - 1;
-  g.slot = static_cast<int>(round_up(last + 1 > g.window ? last + 1 : g.window, kBlock));
+  g.slot = static_cast<int>(round_up(last + 1 > g.window ? last + 1 : g.window, lanes));
   g.strip_w = (kGroup - 1) * g.patch + g.window_w;
   g.winograd = g.kernel_h == 3 && g.kernel_w == 3 && g.patch == 3;
   return g;
@@ -148,7 +148,7 @@ haste_status create_conv(const haste_conv_params& params, const void* weights, c
   auto made = std::make_unique<haste_conv>();
   made->params = params;
   made->kernels = selected_kernels();
-  made->geometry = make_geometry(params);
+  made->geometry = make_geometry(params, made->kernels->lanes);
   const Geometry& g = made->geometry;
   const int64_t elements = params.max_hyperplanes * g.window;
   for (int64_t i = 0; i < elements; i++)

@@ -1,6 +1,7 @@
 // One HasteConv layer: what is fixed when it is created, and the run over a batch.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct haste_conv {
   void* own_weights = nullptr;    // what `weights` points to when the caller's could not be used in place
   std::vector<float> bias;        // [blocks_out * 16], zero where m >= M
   std::vector<float> unit_gain;   // [blocks_out * 16] ones: the gain where nothing is corrected
+
+  mutable std::atomic<int> threads{1};  // most that were seen at work on one run
 
   haste_conv();
   ~haste_conv();

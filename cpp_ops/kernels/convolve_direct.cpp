@@ -13,6 +13,7 @@ namespace HASTE_NS {
 namespace {
 
 constexpr int kPixels = kSubtile * kSubtile;
+constexpr int kPointSlot = (kPixels + kLanes - 1) / kLanes * kLanes;  // floats per slot of a 1x1 kernel
 
 template <typename Weight>
 struct Filters {
@@ -56,7 +57,7 @@ void convolve(const ConvolveArgs& args, int part, int row, int col) {
   const Geometry& g = *args.geometry;
   const PatchWork& work = *args.work;
   const Taps<kPointwise> taps(g);
-  const ptrdiff_t slot = kPointwise ? kBlock : g.slot;
+  const ptrdiff_t slot = kPointwise ? kPointSlot : g.slot;
   const ptrdiff_t filter_size = static_cast<ptrdiff_t>(taps.count()) * kBlock, block_size = filter_size * g.channels;
   const Weight* weights = static_cast<const Weight*>(args.weights) + part * kLanes;
   const ptrdiff_t corner = static_cast<ptrdiff_t>(row) * g.window_w + col;

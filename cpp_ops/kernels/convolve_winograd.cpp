@@ -15,7 +15,7 @@ namespace HASTE_NS {
 namespace {
 
 constexpr int kTaps = 9, kPoints = 5;
-constexpr int kWindow = 32;  // floats per slot: 25 and padding
+constexpr int kWindow = (25 + kLanes - 1) / kLanes * kLanes;  // floats per slot
 
 // What a patch needs depends on how much of it lies inside the image. Columns that do not are not computed. Of a single
 // row the direct products are fewer than those of F(3,3): 27 against 45, on windows that merge.cpp then leaves as they
@@ -31,30 +31,42 @@ struct Accumulators {
       for (vec& v : row) v = zero();
   }
 
+  // A column (w0, w1, w2) of a filter at point k of F(3,3), or its row k where nothing is transformed. s = w0 + w2.
+  static HASTE_MEMBER vec evaluate(int k, vec w0, vec w1, vec w2, vec s) {
+    if (k == 0) return w0;
+    if (kOneRow) return k == 1 ? w1 : w2;
+    if (k == 1) return s + w1;
+    if (k == 2) return s - w1;
+    if (k == 4) return w2;
+    // Additions, since many processors have ports for them beside those of the multiply-adds.
+    const vec t = w2 + w2 + w1;
+    return t + t + w0;
+  }
+
   // Rows kFrom .. kTo - 1 of the products of a filter's nine taps, tap(i), with a window. `out` is what is kept of
   // `sum`.
   template <int kFrom, int kTo, typename Tap>
   static HASTE_MEMBER void multiply(Tap tap, const float* window, vec (*out)[kCols]) {
+#if defined(HASTE_BY_LANE)
+    // Column by column of the filter: the window stays in seven registers, and of the filter only five values live.
+    const Elements<5 * (kTo - 1) + kCols + 2> elements(window);
+#pragma GCC unroll 3
+    for (int x = 0; x < 3; x++) {
+      const vec w0 = tap(x), w1 = tap(3 + x), w2 = tap(6 + x), s = kOneRow ? zero() : w0 + w2;
+#pragma GCC unroll 5
+      for (int k = kFrom; k < kTo; k++) {
+        const vec u = evaluate(k, w0, w1, w2, s);
+#pragma GCC unroll 3
+        for (int c = 0; c < kCols; c++) out[k - kFrom][c] = elements.fma(u, 5 * k + c + x, out[k - kFrom][c]);
+      }
+    }
+#else
+    // Row by row of the window: each element is broadcast once.
     vec s[3];
     for (int x = 0; x < 3; x++) s[x] = kOneRow || kFrom > 2 ? zero() : tap(x) + tap(6 + x);
     for (int k = kFrom; k < kTo; k++) {
       vec u[3];
-      for (int x = 0; x < 3; x++) {
-        if (kOneRow)
-          u[x] = tap(3 * k + x);
-        else if (k == 0)
-          u[x] = tap(x);
-        else if (k == 1)
-          u[x] = s[x] + tap(3 + x);
-        else if (k == 2)
-          u[x] = s[x] - tap(3 + x);
-        else if (k == 3) {
-          // Additions, since many processors have ports for them beside those of the multiply-adds.
-          const vec t = tap(6 + x) + tap(6 + x) + tap(3 + x);
-          u[x] = t + t + tap(x);
-        } else
-          u[x] = tap(6 + x);
-      }
+      for (int x = 0; x < 3; x++) u[x] = evaluate(k, tap(x), tap(3 + x), tap(6 + x), s[x]);
       const float* row = window + 5 * k;
       for (int c = 0; c < kCols + 2; c++) {
         const vec d = set1(row[c]);
@@ -62,6 +74,7 @@ struct Accumulators {
           if (c - x >= 0 && c - x < kCols) out[k - kFrom][c - x] = fma(u[x], d, out[k - kFrom][c - x]);
       }
     }
+#endif
   }
 
   // The 3 x 3 output pixels; those outside the image are not written.

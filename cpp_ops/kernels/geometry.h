@@ -25,9 +25,9 @@ struct Geometry {
   int patch = 0;                   // p
   int window_h = 0, window_w = 0;  // q_h, q_w
   int window = 0;                  // q_h * q_w
-  int slot = 0;                    // floats kept per channel window: `window` and what a subtile may read beyond it
-  int strip_w = 0;                 // pixels per row of the strip that a group of patches shares
-  bool winograd = false;           // slots hold windows transformed for F(3,3) along y (convolve_winograd.cpp)
+  int slot = 0;           // floats kept per channel window: `window`, what a subtile may read beyond it, whole vectors
+  int strip_w = 0;        // pixels per row of the strip that a group of patches shares
+  bool winograd = false;  // slots hold windows transformed for F(3,3) along y (convolve_winograd.cpp)
 
   int taps() const { return kernel_h * kernel_w; }
   // Patches start an odd number of cache lines apart: powers of two would alias in L1.

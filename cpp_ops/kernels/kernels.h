@@ -137,6 +137,7 @@ struct PoolArgs {
 
 struct Kernels {
   const char* isa;
+  int lanes;           // floats in a vector
   int blocks_at_once;  // output blocks per call of convolve_direct
   void (*hash)(const HashArgs&);
   void (*merge)(const MergeArgs&);

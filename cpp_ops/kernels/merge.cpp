@@ -326,8 +326,9 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
 
 void group_and_merge(const MergeArgs& args, Kept& kept, int zeros) {
   assign_buckets(args, kept);
-  if (args.geometry->slot == 32)  // 3x3 at patch 3
-    merge_buckets<32 / kLanes>(args, kept, zeros);
+  constexpr int kVectors = (25 + kLanes - 1) / kLanes;
+  if (args.geometry->slot == kVectors * kLanes)  // 3x3 at patch 3
+    merge_buckets<kVectors>(args, kept, zeros);
   else
     merge_buckets<0>(args, kept, zeros);
 }

@@ -96,6 +96,40 @@ HASTE_INLINE vec min(vec a, vec b) {
 
 constexpr int kParts = 16 / kLanes;  // vectors per block of 16 channels
 
+// Elements of a window as multiplicands. Where an instruction multiplies by one lane of a register, a window is loaded
+// four elements at a time; elsewhere each is broadcast from memory, which costs no more than a load.
+#if defined(__aarch64__) && defined(HASTE_ISA_NEON)
+#define HASTE_BY_LANE
+template <int kCount>
+class Elements {
+ public:
+  HASTE_MEMBER explicit Elements(const float* from) {
+    for (int i = 0; i < kQuads; i++) quad_[i] = vld1q_f32(from + 4 * i);
+  }
+  // c + a * element i. Written as the instruction: compilers spread the lane into a register of its own and run short.
+  HASTE_MEMBER vec fma(vec a, int i, vec c) const {
+    switch (i % 4) {
+      case 0:
+        asm("fmla %0.4s, %1.4s, %2.s[0]" : "+w"(c) : "w"(a), "w"(quad_[i / 4]));
+        return c;
+      case 1:
+        asm("fmla %0.4s, %1.4s, %2.s[1]" : "+w"(c) : "w"(a), "w"(quad_[i / 4]));
+        return c;
+      case 2:
+        asm("fmla %0.4s, %1.4s, %2.s[2]" : "+w"(c) : "w"(a), "w"(quad_[i / 4]));
+        return c;
+      default:
+        asm("fmla %0.4s, %1.4s, %2.s[3]" : "+w"(c) : "w"(a), "w"(quad_[i / 4]));
+        return c;
+    }
+  }
+
+ private:
+  static constexpr int kQuads = (kCount + 3) / 4;
+  vec quad_[kQuads];
+};
+#endif
+
 typedef int32_t ivec __attribute__((vector_size(4 * kLanes)));
 typedef vec vec_unaligned __attribute__((aligned(4)));
 // A window row of up to eight pixels; narrower sets split it by themselves.

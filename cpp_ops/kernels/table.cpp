@@ -11,6 +11,7 @@ namespace HASTE_NS {
 extern const Kernels kKernels;
 const Kernels kKernels = {
     HASTE_STRING(HASTE_ISA),
+    kLanes,
     kManyRegisters ? kMaxBlocks : 1,
     hash,
     merge,

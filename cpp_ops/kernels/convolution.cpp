@@ -1,0 +1,124 @@
+#include "convolution.h"
+
+#include <algorithm>
+
+namespace haste {
+
+Convolution::Convolution(const LayerRun& run, int patches, Cutter& cutter) : run_(run) {
+  const Geometry& g = run.g;
+  const size_t staging = static_cast<size_t>(run.conv.kernels->blocks_at_once) * static_cast<size_t>(g.patch) *
+                         static_cast<size_t>(g.patch) * static_cast<size_t>(patches) * kBlock;
+  taps_ = cutter.take<float>(static_cast<size_t>(kMaxBlocks * kBlock) * static_cast<size_t>(g.taps()));
+  y_ = cutter.take<float>(run.conv.params.y_layout == HASTE_NCHW ? staging : 0);
+  z_ = cutter.take<float>(run.args.z && run.conv.params.z_layout == HASTE_NCHW ? staging : 0);
+}
+
+int blocks_per_call(const haste_conv& conv) {
+  return conv.geometry.winograd ? 1 : conv.kernels->blocks_at_once;
+}
+
+size_t convolution_bytes(const LayerRun& run, int patches) {
+  Cutter counter(nullptr);
+  Convolution(run, patches, counter);
+  return counter.used();
+}
+
+void Convolution::convolve(const Tile& tile, int begin, int end, Prefetch prefetch) const {
+  const Geometry& g = run_.g;
+  const int step = blocks_per_call(run_.conv);
+  int blocks = 0;
+  for (int block = begin; block < end; block += blocks) {
+    blocks = static_cast<int>(ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two
+    const int next = block + blocks;
+    const bool wanted = next < g.blocks_out && (next < end ? prefetch.within : prefetch.beyond);
+    const int64_t lines = wanted ? ceil_div(std::min(step, g.blocks_out - next) * run_.conv.block_bytes, 64) : 0;
+    const bool back = block / step % 2 == 0;  // those prepared last come first
+    for (int s = 0; s < tile.segments; s++) {
+      const Segment& segment = tile.segment[back ? tile.segments - 1 - s : s];
+      if (z_) stage_residual(segment, block, blocks);
+      for (int i = 0; i < segment.count; i++)
+        convolve(tile, segment, back ? segment.count - 1 - i : i, block, blocks, lines);
+      if (y_) flush(segment, block, blocks);
+    }
+  }
+}
+
+// One patch of a segment, which draws its share of `lines` of the next weights.
+void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks,
+                           int64_t lines) const {
+  const haste_conv& conv = run_.conv;
+  const Geometry& g = run_.g;
+  const int index = segment.first + patch;
+  ConvolveArgs a{};
+  a.geometry = &g;
+  a.merge = static_cast<Merge>(conv.params.merge);
+  if (!run_.grouped()) a.merge = Merge::kMean;  // no bucket has two members: nothing to scale
+  a.epilogue = &conv.epilogue;
+  a.work = &tile.work[index];
+  a.weights = conv.weights + block * conv.block_bytes;
+  a.weight_type = static_cast<WeightType>(conv.params.weight_type);
+  a.gain = run_.gain + static_cast<ptrdiff_t>(block) * kBlock;
+  a.bias = run_.bias + static_cast<ptrdiff_t>(block) * kBlock;
+  const Plane y = locate(run_.args.y, y_, segment, patch, block),
+              z = locate(const_cast<float*>(run_.args.z), z_, segment, patch, block);
+  a.y = y.pixel, a.y_row = y.row, a.y_block = y.block;
+  a.z = z.pixel, a.z_row = z.row, a.z_block = z.block;
+  a.rows = static_cast<int>(std::min<int64_t>(g.patch, run_.out_height - segment.row * g.patch));
+  a.cols = static_cast<int>(std::min<int64_t>(g.patch, run_.out_width - (segment.column + patch) * g.patch));
+  a.taps_scratch = taps_;
+  const int64_t from = lines * index / tile.patches, to = lines * (index + 1) / tile.patches;
+  a.prefetch = conv.weights + (block + blocks) * conv.block_bytes + from * 64;
+  a.prefetch_lines = static_cast<int>(to - from);
+  if (g.winograd)
+    conv.kernels->convolve_winograd(a);
+  else
+    conv.kernels->convolve_direct(a, blocks);
+}
+
+Convolution::Plane Convolution::locate(float* tensor, float* staging, const Segment& segment, int patch,
+                                       int block) const {
+  if (!tensor) return {nullptr, 0, 0};
+  const Geometry& g = run_.g;
+  if (staging) {
+    const ptrdiff_t row = static_cast<ptrdiff_t>(segment.count) * g.patch * kBlock;
+    return {staging + static_cast<ptrdiff_t>(patch) * g.patch * kBlock, row, row * g.patch};
+  }
+  const ptrdiff_t row = run_.out_width * kBlock, plane = run_.out_height * row;
+  float* image = tensor + (segment.image * g.blocks_out + block) * plane;
+  return {image + segment.row * g.patch * row + (segment.column + patch) * g.patch * kBlock, row, plane};
+}
+
+// Calls body(staging row, planes, channels, pixels, plane size) for every row of pixels of a segment and every block.
+template <typename Body>
+void Convolution::for_each_row(const Segment& segment, int block, int blocks, const float* tensor, float* staging,
+                               Body body) const {
+  const Geometry& g = run_.g;
+  const int64_t top = segment.row * g.patch, left = segment.column * g.patch;
+  const int64_t rows = std::min<int64_t>(g.patch, run_.out_height - top),
+                width = std::min<int64_t>(static_cast<int64_t>(segment.count) * g.patch, run_.out_width - left);
+  const ptrdiff_t plane = run_.out_height * run_.out_width,
+                  row_size = static_cast<ptrdiff_t>(segment.count) * g.patch * kBlock;
+  for (int o = 0; o < blocks; o++) {
+    const int first = (block + o) * kBlock, channels = std::min(kBlock, g.filters - first);
+    for (int64_t r = 0; r < rows; r++) {
+      const float* planes = tensor + (segment.image * g.filters + first) * plane + (top + r) * run_.out_width + left;
+      body(staging + (o * g.patch + r) * row_size, planes, channels, static_cast<int>(width), plane);
+    }
+  }
+}
+
+void Convolution::stage_residual(const Segment& segment, int block, int blocks) const {
+  for_each_row(segment, block, blocks, run_.args.z, z_,
+               [&](float* row, const float* planes, int channels, int width, ptrdiff_t plane) {
+                 run_.conv.kernels->to_blocked(planes, plane, channels, width, row);
+               });
+}
+
+void Convolution::flush(const Segment& segment, int block, int blocks) const {
+  for_each_row(segment, block, blocks, run_.args.y, y_,
+               [&](float* row, const float* planes, int channels, int width, ptrdiff_t plane) {
+                 run_.conv.kernels->from_blocked(row, width, const_cast<float*>(planes), plane, channels);
+               });
+}
+
+}  // namespace haste

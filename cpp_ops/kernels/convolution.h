@@ -1,0 +1,47 @@
+// The second half of a run: a tile meets blocks of weights, and its output pixels are written.
+#pragma once
+
+#include "tile.h"
+
+namespace haste {
+
+// Which weights are drawn into the second-level cache meanwhile: those of the next block of output channels, within the
+// blocks asked for or beyond their end. Members are picked irregularly, which no hardware prefetcher follows.
+struct Prefetch {
+  bool within, beyond;
+};
+
+class Convolution {
+ public:
+  // For tiles of up to `patches`; needs convolution_bytes() of the cutter's buffer.
+  Convolution(const LayerRun& run, int patches, Cutter& cutter);
+
+  // Output channels of blocks `begin` to `end` - 1. From one block to the next the patches are gone through in turns
+  // forwards and backwards, so that of a tile that is too large for the cache only a part has to come again.
+  void convolve(const Tile& tile, int begin, int end, Prefetch prefetch) const;
+
+ private:
+  // Where one call of a kernel finds its pixels: in the tensor if it is blocked, else in a staging strip.
+  struct Plane {
+    float* pixel;
+    ptrdiff_t row, block;
+  };
+
+  Plane locate(float* tensor, float* staging, const Segment& segment, int patch, int block) const;
+  void stage_residual(const Segment& segment, int block, int blocks) const;
+  void flush(const Segment& segment, int block, int blocks) const;
+  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, int64_t lines) const;
+  template <typename Body>
+  void for_each_row(const Segment& segment, int block, int blocks, const float* tensor, float* staging,
+                    Body body) const;
+
+  const LayerRun& run_;
+  float *taps_, *y_, *z_;
+};
+
+// Blocks of output channels that one call of a kernel computes.
+int blocks_per_call(const haste_conv& conv);
+
+size_t convolution_bytes(const LayerRun& run, int patches);
+
+}  // namespace haste

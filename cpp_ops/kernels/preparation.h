@@ -1,0 +1,49 @@
+// The first half of a run: patches are gathered, hashed and merged into tiles.
+#pragma once
+
+#include <atomic>
+
+#include "tile.h"
+
+namespace haste {
+
+// The patches of a run that nobody has taken yet, in order.
+class Queue {
+ public:
+  explicit Queue(const LayerRun& run) : Queue(run, 0, run.patches) {}
+  Queue(const LayerRun& run, int64_t begin, int64_t end) : columns_(run.columns), end_(end), next_(begin) {}
+
+  int64_t left() const { return end_ - next_.load(std::memory_order_relaxed); }
+
+  // Takes a group: up to kGroup and `most` patches that stand side by side. Returns how many, 0 when none is left.
+  int take(int64_t most, int64_t& first);
+
+ private:
+  const int64_t columns_, end_;
+  std::atomic<int64_t> next_;
+};
+
+class Preparation {
+ public:
+  // Needs preparation_bytes() of the cutter's buffer.
+  Preparation(const LayerRun& run, Cutter& cutter);
+
+  // Makes a new tile of patches from the queue until it is full or none is left.
+  void fill(Queue& queue, const TileLimits& limits, Tile& tile);
+
+  const MergeStats& stats() const { return stats_; }
+
+ private:
+  void group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Tile& tile);
+
+  const LayerRun& run_;
+  float *strip_, *windows_, *projections_;
+  uint32_t *codes_, *zero_code_;
+  uint16_t* nonzero_;
+  GroupScratch scratch_{};
+  MergeStats stats_;
+};
+
+size_t preparation_bytes(const LayerRun& run);
+
+}  // namespace haste

@@ -1,0 +1,71 @@
+#include "schedule.h"
+
+#include <algorithm>
+
+#include "cache_size.h"
+#include "convolution.h"
+#include "preparation.h"
+
+namespace haste {
+namespace {
+
+constexpr int64_t kMaxTile = 256, kMinTile = 4;
+// With weights that stay, larger tiles gain nothing; smaller ones are used while still in the cache.
+constexpr int64_t kMinStay = 8, kMaxStay = 32;
+// Patches whose windows pass by while a slice stays.
+constexpr int64_t kPassing = 12;
+// Windows that slices may keep in memory.
+constexpr int64_t kMaxWindows = int64_t{8} << 20;
+
+int64_t cache_bytes() {
+  return static_cast<int64_t>(l2_cache_size());
+}
+
+int64_t weight_bytes(const LayerRun& run) {
+  return run.conv.block_bytes * run.g.blocks_out;
+}
+
+// What a patch is expected to leave: its windows, half of them where channels are merged, and the lists of its buckets.
+int64_t window_bytes(const LayerRun& run) {
+  const int64_t all = static_cast<int64_t>(run.g.channels) * run.g.slot * 4;
+  return run.grouped() ? all / 2 : all;
+}
+int64_t list_bytes(const LayerRun& run) {
+  return static_cast<int64_t>(run.g.channels) * 4;
+}
+
+}  // namespace
+
+TileLimits tile_limits(const LayerRun& run, int sharers) {
+  const Geometry& g = run.g;
+  const int64_t cache = cache_bytes() * 7 / 8 / sharers;  // code, stack and passing pixels take the rest
+  const int64_t windows = window_bytes(run), lists = list_bytes(run);
+  const int64_t pixels = static_cast<int64_t>(g.patch) * g.patch * 4 * (g.channels + g.filters);
+  const int64_t left = cache - weight_bytes(run) - static_cast<int64_t>(preparation_bytes(run));
+  const int64_t stay = left / (windows + lists + pixels);
+  if (stay >= kMinStay) {
+    const int64_t patches = std::min(stay, kMaxStay);
+    return {static_cast<int>(patches), static_cast<size_t>(patches * windows / 4)};
+  }
+  // Between two uses of a window a patch meets the rest of one block of weights and the beginning of the next.
+  const int64_t share = (cache - 2 * run.conv.block_bytes) * windows / (windows + lists);
+  return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max(share, kMinTile * windows) / 4)};
+}
+
+Slices slices(const LayerRun& run) {
+  const int64_t patch = window_bytes(run) + list_bytes(run), windows = run.patches * patch;
+  const int64_t tile = static_cast<int64_t>(tile_limits(run, 1).floats) * 4;
+  // One tile: the same either way, but slices are work for many threads.
+  if (windows <= tile) return {blocks_per_call(run.conv), run.patches};
+  const int64_t weights = weight_bytes(run), cache = cache_bytes() * 15 / 16;
+  const int64_t most = (cache - kPassing * patch) / run.conv.block_bytes;
+  if (most < 1 || weights <= cache) return {0, 0};
+  const int64_t count = ceil_div(run.g.blocks_out, most), rounds = ceil_div(windows, kMaxWindows);
+  const int64_t by_tiles = ceil_div(windows, tile) * weights;
+  // Windows are written, which fetches them first, and read once per slice.
+  const int64_t by_slices = rounds * weights + (count + 2) * windows;
+  if (by_slices >= by_tiles) return {0, 0};
+  return {static_cast<int>(ceil_div(run.g.blocks_out, count)), ceil_div(run.patches, rounds)};
+}
+
+}  // namespace haste

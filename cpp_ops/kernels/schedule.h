@@ -1,0 +1,25 @@
+// How a run uses the second-level cache. What the cache keeps decides how much crosses the memory bus; three ways:
+// - All weights fit beside a few patches: they stay, and only activations pass by.
+// - The windows of a tile stay while the weights pass by, block by block of 16 output channels: all weights cross the
+//   bus once per tile. How much is left of a patch after its merge is known only then: a tile ends when its windows
+//   fill their share.
+// - Many patches are prepared first; then the blocks of a slice of the weights stay while the windows pass by: they
+//   cross the bus once per slice, the weights once. Best for few patches and many weights.
+// docs/membus.md has the formulas; haste_export/membus/analytic.py computes with the same.
+#pragma once
+
+#include "tile.h"
+
+namespace haste {
+
+// The limits of a tile when `sharers` tasks use one second-level cache.
+TileLimits tile_limits(const LayerRun& run, int sharers);
+
+struct Slices {
+  int blocks;       // of output channels in a slice; 0: tiles move less
+  int64_t patches;  // that are prepared before the slices pass
+};
+
+Slices slices(const LayerRun& run);
+
+}  // namespace haste
