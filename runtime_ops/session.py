@@ -73,7 +73,7 @@ class Session:
 
     @property
     def level(self) -> int | None:
-        """Row of the model's tuned tables: 0 or less is dense, above the last a run fails; None is the model's default."""
+        """Row of the tuned tables: 0 or less is dense, above the last a run fails; None is the model's default."""
         return self._value(LEVEL_INPUT)
 
     @level.setter
