@@ -15,7 +15,8 @@ from tools.evidence.tables import Table
 def planes_table(measured: Measurement, counts: Sequence[int], method: Method) -> Table:
     """Other ways to choose hyperplanes, with the native operator."""
     corrected = ", corrected" if method.corrected else ""
-    table = measured.table("planes", f"Choice of the hyperplanes, {method.merge}{corrected}, s = {method.sparsity:.2f}")
+    title = f"Choice of the hyperplanes, {method.merge}{corrected}, s = {method.sparsity:.2f}"
+    table = measured.table(f"planes-{method.merge}", title)
     curve = measured.rows(method, uniform(AROUND))
     for kind in ("", *DRAWN, BEST_OF):
         rows = measured.rows(replace(method, planes=kind), uniform(counts))
