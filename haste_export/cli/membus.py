@@ -313,7 +313,7 @@ def _show_analytic(pairs: Sequence[LayerPair], shown: Core, show: bool) -> dict[
     if show:
         console = make_console()
         console.print(f"[bold]analytic[/bold] caches of {shown.name} ({shown.board}); cold", highlight=False)
-        table = _table("layer", "shape", "stock MiB", "haste MiB", "÷ stock", "of it weights", "tiles")
+        table = _table("layer", "shape", "stock MiB", "haste MiB", "÷ stock", "of it weights", "schedule")
         for pair, original, ours in rows:
             table.add_row(
                 pair.name,
@@ -322,7 +322,7 @@ def _show_analytic(pairs: Sequence[LayerPair], shown: Core, show: bool) -> dict[
                 _mib(ours.total),
                 _ratio(ours.total, original.total),
                 _mib(ours.weights),
-                str(analytic.tile_count(pair.shape, shown)),
+                analytic.passes(pair.shape, shown),
             )
         console.print(table)
     layers = [

@@ -15,10 +15,14 @@ from haste_export.membus.layers import LayerShape
 FLOAT = 4
 PATCH = 3
 BLOCK = 16  # output channels whose weights are used together
-MAX_TILE, MIN_TILE = 32, 4  # patches per tile, as in cpp_ops/kernels/run.cpp
-FEW_TILES = 8  # fewer are prepared together
-BLOCKS_AT_ONCE = 3  # blocks of output channels in a slice
-KEPT = 5 / 8  # of a patch's windows after a usual merge; the kernel plans with the same figure
+LANES = 4  # floats in a vector; windows are whole vectors
+# As in cpp_ops/kernels/schedule.cpp:
+MIN_TILE, MAX_TILE = 4, 256  # patches
+MIN_STAY, MAX_STAY = 8, 32  # patches beside weights that stay
+PASSING = 12  # patches whose windows pass by while a slice of the weights stays
+MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
+EXPECTED = 1 / 2  # of a patch's windows, after a usual merge
+HYPERPLANES = 14  # in use, for the size of the buffers that patches are prepared in
 GEMM_COLUMNS = 128  # output pixels that ONNX Runtime's convolution unfolds and multiplies at a time
 
 
@@ -48,12 +52,47 @@ def stock(shape: LayerShape, core: Core) -> Bytes:
     return Bytes(_input(shape), passes * weights, 2 * _output(shape), _unfolded(shape, core))
 
 
-def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
-    """HasteConv: tiles of patches are gathered, hashed and merged, then meet all weights block by block.
+@dataclass(frozen=True)
+class Schedule:
+    """How HasteConv goes through a layer: what stays in the second-level cache, and how often the rest passes by.
 
-    With FEW_TILES or more, every tile meets all weights in turn, which pass by once per tile unless they stay in the
-    cache beside it. With fewer, all tiles are prepared first and the weights, read once, meet all tiles slice by
-    slice; if the windows of all tiles do not fit beside two blocks of weights, they pass by once per slice.
+    Attributes:
+        stays: "weights" (all of them), "windows" (of a tile; all weights pass by once per tile) or "slice" (some of
+            the weights; all windows pass by once per slice).
+        floats: of windows in a tile, where they decide its size.
+        slices: of the weights, where they stay one after the other.
+    """
+
+    stays: str
+    floats: int = 0
+    slices: int = 1
+
+
+def schedule(shape: LayerShape, core: Core) -> Schedule:
+    """What the kernels choose for a layer on one core."""
+    size, block, weights = core.l2.size, _block(shape), _weights(shape, shape.weight_size)
+    window = round(EXPECTED * _windows(shape))
+    lists = shape.channels * FLOAT
+    pixels = PATCH * PATCH * FLOAT * (shape.channels + shape.filters)
+    stay = (size * 7 // 8 - weights - _preparation(shape)) // (window + lists + pixels)
+    if stay >= MIN_STAY:
+        patches = min(stay, MAX_STAY)
+        if _patches(shape) > patches:
+            return Schedule("weights", patches * window // FLOAT)
+    floats = max((size * 7 // 8 - 2 * block) * window // (window + lists), MIN_TILE * window) // FLOAT
+    if stay >= MIN_STAY or _patches(shape) * (window + lists) <= floats * FLOAT:
+        return Schedule("windows", floats)  # one tile
+    most = (size * 15 // 16 - PASSING * (window + lists)) // block
+    if most >= 1 and weights > size * 15 // 16:
+        slices, total = ceil(shape.filters / BLOCK / most), _patches(shape) * (window + lists)
+        by_tiles = ceil(total / (floats * FLOAT)) * weights
+        if ceil(total / MAX_WINDOWS) * weights + (slices + 2) * total < by_tiles:
+            return Schedule("slice", slices=slices)
+    return Schedule("windows", floats)
+
+
+def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
+    """HasteConv: patches are gathered, hashed and merged, then meet all weights as the schedule has it.
 
     Args:
         shape: of the layer.
@@ -61,32 +100,41 @@ def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -
         kept: 1 - r, the share of windows left after the merge.
         read: the share of channels whose filters are read at all; zero channels' are not.
     """
-    cache = core.last_level.size
-    tiles = tile_count(shape, core)
-    weights, block = _weights(shape, shape.weight_size), _block(shape)
-    windows = round(kept * tile_size(shape, core) * shape.channels * _slot(shape) * FLOAT)
-    passes, scratch = 1, 2 * windows
-    if tiles < FEW_TILES:
-        scratch *= tiles
-        if tiles * windows + 2 * block > cache:
-            scratch += (ceil(shape.filters / (BLOCK * BLOCKS_AT_ONCE)) - 1) * tiles * windows
-    elif weights + windows + (_input(shape) + _output(shape)) // tiles > cache:
-        passes = tiles
+    plan = schedule(shape, core)
+    weights, windows = _weights(shape, shape.weight_size), round(kept * _patches(shape) * _windows(shape))
+    passes, scratch = 1, 2 * windows  # windows are written, which fetches them first
+    if plan.stays == "slice":
+        passes = ceil(_patches(shape) * (EXPECTED * _windows(shape) + shape.channels * FLOAT) / MAX_WINDOWS)
+        if windows + weights // plan.slices > core.last_level.size:
+            scratch += plan.slices * windows
+    else:
+        tiles = _tiles(shape, plan, kept)
+        scratch //= tiles  # the same memory for every tile
+        if plan.stays == "windows" and weights + windows // tiles > core.last_level.size:
+            passes = tiles
     return Bytes(_input(shape), round(passes * weights * read), 2 * _output(shape), scratch)
 
 
-def tile_size(shape: LayerShape, core: Core) -> int:
-    """Patches per tile: as many as share the second-level cache with two blocks of weights."""
-    cache = core.l2.size * 7 // 8
-    block = _block(shape)
-    window = shape.channels * _slot(shape) * FLOAT * KEPT
-    most = min(max(int((cache - 2 * block) / window), MIN_TILE), MAX_TILE)
-    return ceil(_patches(shape) / ceil(_patches(shape) / most))
+def passes(shape: LayerShape, core: Core, kept: float = 0.5) -> str:
+    """The schedule in words, for a table."""
+    plan = schedule(shape, core)
+    if plan.stays == "weights":
+        return "weights stay"
+    return f"{plan.slices} slices" if plan.stays == "slice" else f"{_tiles(shape, plan, kept)} tiles"
 
 
-def tile_count(shape: LayerShape, core: Core) -> int:
-    """Tiles of a layer."""
-    return ceil(_patches(shape) / tile_size(shape, core))
+def _tiles(shape: LayerShape, plan: Schedule, kept: float) -> int:
+    return max(1, ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT)))
+
+
+def _windows(shape: LayerShape) -> int:
+    """Bytes of a patch's windows before anything is merged."""
+    return shape.channels * _slot(shape) * FLOAT
+
+
+def _preparation(shape: LayerShape) -> int:
+    """Bytes of the buffers that four patches are prepared in, roughly: windows, projections, table."""
+    return 4 * (_windows(shape) + shape.channels * HYPERPLANES * FLOAT) + 8 * min(max(8 * shape.channels, 1024), 4096)
 
 
 def _unfolded(shape: LayerShape, core: Core) -> int:
@@ -102,8 +150,8 @@ def _unfolded(shape: LayerShape, core: Core) -> int:
 
 
 def _slot(shape: LayerShape) -> int:
-    """Floats kept per channel window, rounded up to a cache line."""
-    return ceil((PATCH + shape.kernel[0] - 1) * (PATCH + shape.kernel[1] - 1) / BLOCK) * BLOCK
+    """Floats kept per channel window, in whole vectors."""
+    return ceil((PATCH + shape.kernel[0] - 1) * (PATCH + shape.kernel[1] - 1) / LANES) * LANES
 
 
 def _pixels(shape: LayerShape) -> int:

@@ -134,15 +134,28 @@ def test_analytic_model_agrees_with_the_simulation(qemu: QemuSimulator, tmp_path
 def test_float16_weights_are_half_the_traffic() -> None:
     shape = LayerShape(1, 256, 256, (3, 3), (6, 6))
     half = replace(shape, weight_size=2)
-    assert analytic.tile_count(shape, A72) == analytic.tile_count(half, A72) == 1
+    assert analytic.passes(shape, A72) == analytic.passes(half, A72) == "1 tiles"
     assert analytic.haste(half, A72).weights * 2 == analytic.haste(shape, A72).weights
     assert analytic.stock(half, A72) == analytic.stock(shape, A72)
 
 
-def test_tiles_share_the_cache_with_two_blocks_of_weights() -> None:
-    shape = LayerShape(1, 64, 64, (3, 3), (24, 24))
-    assert analytic.tile_size(shape, A72) * analytic.tile_count(shape, A72) >= 64
-    assert analytic.tile_size(LayerShape(1, 4096, 64, (3, 3), (24, 24)), A72) == analytic.MIN_TILE
+@pytest.mark.parametrize(
+    ("shape", "passes"),
+    [
+        (LayerShape(1, 64, 64, (3, 3), (240, 240)), "weights stay"),
+        (LayerShape(1, 256, 256, (3, 3), (60, 60)), "10 tiles"),  # 400 patches beside two blocks of 147 KB
+        (LayerShape(1, 512, 512, (3, 3), (30, 30)), "16 slices"),  # two blocks of 295 KB stay
+        (LayerShape(1, 512, 512, (3, 3), (3, 3)), "1 tiles"),
+    ],
+    ids=str,
+)
+def test_schedules(shape: LayerShape, passes: str) -> None:
+    assert analytic.passes(shape, A72) == passes
+
+
+def test_tiles_hold_a_few_patches_however_little_cache_there_is() -> None:
+    plan = analytic.schedule(LayerShape(1, 4096, 64, (3, 3), (24, 24)), A72)
+    assert plan.floats == analytic.MIN_TILE * 4096 * 28 // 2
 
 
 @pytest.mark.parametrize(
