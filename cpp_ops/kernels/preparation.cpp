@@ -51,17 +51,28 @@ int Queue::take(int64_t most, int64_t& first) {
 void Preparation::fill(Queue& queue, const TileLimits& limits, Tile& tile) {
   tile.patches = tile.segments = 0;
   tile.floats = 0;
-  int64_t first = 0, behind = -1;  // the last segment
-  while (tile.patches < limits.patches && tile.floats < limits.floats) {
-    const int count = queue.take(limits.patches - tile.patches, first);
-    if (count == 0) break;
-    const int64_t column = first % run_.columns, row = first / run_.columns % run_.rows,
-                  image = first / run_.columns / run_.rows;
-    if (first != behind || column == 0) tile.segment[tile.segments++] = {tile.patches, 0, image, row, column};
-    tile.segment[tile.segments - 1].count += count;
-    group(image, row, column, first, count, tile);
-    behind = first + count;
-  }
+  while (tile.patches < limits.patches && tile.floats < limits.floats)
+    if (!add_group(queue, limits.patches - tile.patches, tile)) break;
+}
+
+void Preparation::fill(Queue& queue, Tile& tile) {
+  tile.patches = tile.segments = 0;
+  tile.floats = 0;
+  add_group(queue, kGroup, tile);
+}
+
+bool Preparation::add_group(Queue& queue, int most, Tile& tile) {
+  int64_t first = 0;
+  const int count = queue.take(most, first);
+  if (count == 0) return false;
+  const int64_t column = first % run_.columns, row = first / run_.columns % run_.rows,
+                image = first / run_.columns / run_.rows;
+  const Segment* last = tile.segments ? &tile.segment[tile.segments - 1] : nullptr;
+  if (!last || last->image != image || last->row != row || last->column + last->count != column)
+    tile.segment[tile.segments++] = {tile.patches, 0, image, row, column};
+  tile.segment[tile.segments - 1].count += count;
+  group(image, row, column, first, count, tile);
+  return true;
 }
 
 void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Tile& tile) {

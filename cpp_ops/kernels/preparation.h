@@ -31,9 +31,13 @@ class Preparation {
   // Makes a new tile of patches from the queue until it is full or none is left.
   void fill(Queue& queue, const TileLimits& limits, Tile& tile);
 
+  // Makes a new tile of one group.
+  void fill(Queue& queue, Tile& tile);
+
   const MergeStats& stats() const { return stats_; }
 
  private:
+  bool add_group(Queue& queue, int most, Tile& tile);
   void group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Tile& tile);
 
   const LayerRun& run_;

@@ -21,8 +21,6 @@
 namespace haste {
 namespace {
 
-constexpr int64_t kMinTile = 4;       // patches: one group
-constexpr int64_t kPreparedTile = 8;  // patches of a tile that is prepared for slices
 constexpr int64_t kMaxTasks = 64;
 
 class Run {
@@ -112,7 +110,7 @@ class Run {
     TileLimits limits = tile_limits(run_, std::min(seen, l2_cache_cores()));
     const int64_t left = queue.left();
     const int64_t fair = std::min(ceil_div(run_.patches, seen), ceil_div(left, working));
-    limits.patches = static_cast<int>(std::max(std::min<int64_t>(fair, limits.patches), kMinTile));
+    limits.patches = static_cast<int>(std::max<int64_t>(std::min<int64_t>(fair, limits.patches), kGroup));
     limits.patches = std::min(limits.patches, room.patches);
     limits.floats = std::min(limits.floats, room.floats);
     if (prepared) {  // then it is known how much a patch leaves: equal tiles rather than a small last one
@@ -126,7 +124,7 @@ class Run {
 
   template <typename Body>
   void by_tiles(Body body) {
-    const int64_t tasks = run_.args.parallel_for ? std::min(ceil_div(run_.patches, kMinTile), kMaxTasks) : 1;
+    const int64_t tasks = run_.args.parallel_for ? std::min(ceil_div(run_.patches, kGroup), kMaxTasks) : 1;
     // Room for the largest tile that any number of threads may lead to: runs then need the same memory every time.
     TileLimits room = tile_limits(run_, 1);
     const TileLimits shared = tile_limits(run_, l2_cache_cores());
@@ -157,22 +155,22 @@ class Run {
   // -- by slices -------------------------------------------------------------------------------------------------
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
-    const int64_t tiles = ceil_div(end - begin, kPreparedTile);
-    const TileLimits limits{static_cast<int>(std::min(end - begin, kPreparedTile)), SIZE_MAX / 8};
+    const int64_t tiles = (end - begin) / run_.columns * ceil_div(run_.columns, kGroup);  // a group each
+    const TileLimits limits{kGroup, SIZE_MAX / 8};
     const size_t bytes = tile_bytes(run_.g, limits);
     const Scratch shared(static_cast<size_t>(tiles) * (bytes + sizeof(Tile)) + 64);
     if (!alive(shared)) return;
     Cutter cutter(shared.data());
     Tile* tile = cutter.take<Tile>(static_cast<size_t>(tiles));
     for (int64_t i = 0; i < tiles; i++) tile[i] = cut_tile(run_.g, limits, cutter);
+    Queue queue(run_, begin, end);
     for_each(tiles, [&](int64_t i) {
       const Working working(*this);
       const Scratch scratch(preparation_bytes(run_));
       if (!alive(scratch)) return;
       Cutter own(scratch.data());
       Preparation preparation(run_, own);
-      Queue queue(run_, begin + i * kPreparedTile, std::min(begin + (i + 1) * kPreparedTile, end));
-      preparation.fill(queue, limits, tile[i]);
+      preparation.fill(queue, tile[i]);
       add_stats(preparation.stats());
     });
     if (out_of_memory_.load()) return;

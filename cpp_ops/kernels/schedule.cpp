@@ -9,11 +9,11 @@
 namespace haste {
 namespace {
 
-constexpr int64_t kMaxTile = 256, kMinTile = 4;
+constexpr int64_t kMaxTile = 256;
 // With weights that stay, larger tiles gain nothing; smaller ones are used while still in the cache.
 constexpr int64_t kMinStay = 8, kMaxStay = 32;
-// Patches whose windows pass by while a slice stays.
-constexpr int64_t kPassing = 12;
+// Patches whose windows pass by while a slice stays: the group that meets its blocks one after the other, and slack.
+constexpr int64_t kPassing = kGroup + 2;
 // Windows that slices may keep in memory.
 constexpr int64_t kMaxWindows = int64_t{8} << 20;
 
@@ -49,7 +49,7 @@ TileLimits tile_limits(const LayerRun& run, int sharers) {
   }
   // Between two uses of a window a patch meets the rest of one block of weights and the beginning of the next.
   const int64_t share = (cache - 2 * run.conv.block_bytes) * windows / (windows + lists);
-  return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max(share, kMinTile * windows) / 4)};
+  return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4)};
 }
 
 Slices slices(const LayerRun& run) {
@@ -65,7 +65,7 @@ Slices slices(const LayerRun& run) {
   // Windows are written, which fetches them first, and read once per slice.
   const int64_t by_slices = rounds * weights + (count + 2) * windows;
   if (by_slices >= by_tiles) return {0, 0};
-  return {static_cast<int>(ceil_div(run.g.blocks_out, count)), ceil_div(run.patches, rounds)};
+  return {static_cast<int>(ceil_div(run.g.blocks_out, count)), round_up(ceil_div(run.patches, rounds), run.columns)};
 }
 
 }  // namespace haste

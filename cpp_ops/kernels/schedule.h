@@ -17,7 +17,7 @@ TileLimits tile_limits(const LayerRun& run, int sharers);
 
 struct Slices {
   int blocks;       // of output channels in a slice; 0: tiles move less
-  int64_t patches;  // that are prepared before the slices pass
+  int64_t patches;  // that are prepared before the slices pass: whole rows
 };
 
 Slices slices(const LayerRun& run);

@@ -19,7 +19,7 @@ LANES = 4  # floats in a vector; windows are whole vectors
 # As in cpp_ops/kernels/schedule.cpp:
 MIN_TILE, MAX_TILE = 4, 256  # patches
 MIN_STAY, MAX_STAY = 8, 32  # patches beside weights that stay
-PASSING = 12  # patches whose windows pass by while a slice of the weights stays
+PASSING = 6  # patches whose windows pass by while a slice of the weights stays
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
 EXPECTED = 1 / 2  # of a patch's windows, after a usual merge
 HYPERPLANES = 14  # in use, for the size of the buffers that patches are prepared in
