@@ -3,6 +3,7 @@
 #include <cinttypes>
 #include <exception>
 
+#include "cache_size.h"
 #include "conv.h"
 #include "error.h"
 #include "haste/haste.h"
@@ -106,6 +107,15 @@ const char* const* haste_available_isas(void) {
 
 haste_status haste_select_isa(const char* name) {
   return haste::select_kernels(name);
+}
+
+haste_status haste_set_l2_cache(int64_t bytes, int64_t cores) {
+  if (bytes < 0 || cores < 0 || cores > 4096)
+    return haste::fail(HASTE_INVALID_ARGUMENT, "a cache of %" PRId64 " bytes for %" PRId64 " cores", bytes, cores);
+  return guarded([&] {
+    haste::set_l2_cache(static_cast<size_t>(bytes), static_cast<int>(cores));
+    return HASTE_OK;
+  });
 }
 
 const char* haste_version(void) {

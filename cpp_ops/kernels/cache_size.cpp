@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <string>
 
@@ -29,9 +30,11 @@ std::string l2_folder() {
 }
 
 size_t size_from_sysfs() {
+  const std::string folder = l2_folder();
+  if (folder.empty()) return 0;
   unsigned long size = 0;
   char unit = 0;
-  if (std::sscanf(read_line(l2_folder() + "size").c_str(), "%lu%c", &size, &unit) < 1) return 0;
+  if (std::sscanf(read_line(folder + "size").c_str(), "%lu%c", &size, &unit) < 1) return 0;
   return size * (unit == 'K' ? 1024u : unit == 'M' ? 1024u * 1024u : 1u);
 }
 
@@ -68,16 +71,29 @@ size_t detect() {
   return size_sysfs ? size_sysfs : kGuess;
 }
 
+std::atomic<size_t>& size() {
+  static std::atomic<size_t> bytes{detect()};
+  return bytes;
+}
+
+std::atomic<int>& cores() {
+  static std::atomic<int> count{cores_from_sysfs()};
+  return count;
+}
+
 }  // namespace
 
 size_t l2_cache_size() {
-  static const size_t size = detect();
-  return size;
+  return size().load(std::memory_order_relaxed);
 }
 
 int l2_cache_cores() {
-  static const int cores = cores_from_sysfs();
-  return cores;
+  return cores().load(std::memory_order_relaxed);
+}
+
+void set_l2_cache(size_t bytes, int shared_by) {
+  size().store(bytes ? bytes : detect());
+  cores().store(shared_by ? shared_by : cores_from_sysfs());
 }
 
 }  // namespace haste

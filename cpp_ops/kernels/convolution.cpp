@@ -6,7 +6,7 @@ namespace haste {
 
 Convolution::Convolution(const LayerRun& run, int patches, Cutter& cutter) : run_(run) {
   const Geometry& g = run.g;
-  const size_t staging = static_cast<size_t>(run.conv.kernels->blocks_at_once) * static_cast<size_t>(g.patch) *
+  const size_t staging = static_cast<size_t>(blocks_per_call(run.conv)) * static_cast<size_t>(g.patch) *
                          static_cast<size_t>(g.patch) * static_cast<size_t>(patches) * kBlock;
   taps_ = cutter.take<float>(static_cast<size_t>(kMaxBlocks * kBlock) * static_cast<size_t>(g.taps()));
   y_ = cutter.take<float>(run.conv.params.y_layout == HASTE_NCHW ? staging : 0);
@@ -27,25 +27,29 @@ void Convolution::convolve(const Tile& tile, int begin, int end, Prefetch prefet
   const Geometry& g = run_.g;
   const int step = blocks_per_call(run_.conv);
   int blocks = 0;
+  bool back = false;
   for (int block = begin; block < end; block += blocks) {
     blocks = static_cast<int>(ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two
     const int next = block + blocks;
-    const bool wanted = next < g.blocks_out && (next < end ? prefetch.within : prefetch.beyond);
-    const int64_t lines = wanted ? ceil_div(std::min(step, g.blocks_out - next) * run_.conv.block_bytes, 64) : 0;
-    const bool back = block / step % 2 == 0;  // those prepared last come first
+    const int64_t lines =
+        next < g.blocks_out ? ceil_div(std::min(step, g.blocks_out - next) * run_.conv.block_bytes, 64) : 0;
+    int64_t from = 0, to = next < end && prefetch.within ? lines : 0;
+    if (next >= end && prefetch.parts)
+      from = lines * prefetch.part / prefetch.parts, to = lines * (prefetch.part + 1) / prefetch.parts;
+    back = !back;  // those prepared last come first
     for (int s = 0; s < tile.segments; s++) {
       const Segment& segment = tile.segment[back ? tile.segments - 1 - s : s];
       if (z_) stage_residual(segment, block, blocks);
       for (int i = 0; i < segment.count; i++)
-        convolve(tile, segment, back ? segment.count - 1 - i : i, block, blocks, lines);
+        convolve(tile, segment, back ? segment.count - 1 - i : i, block, blocks, from, to);
       if (y_) flush(segment, block, blocks);
     }
   }
 }
 
-// One patch of a segment, which draws its share of `lines` of the next weights.
-void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks,
-                           int64_t lines) const {
+// One patch of a segment, which draws its share of lines `from` to `to` - 1 of the next weights.
+void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, int64_t from,
+                           int64_t to) const {
   const haste_conv& conv = run_.conv;
   const Geometry& g = run_.g;
   const int index = segment.first + patch;
@@ -66,9 +70,10 @@ void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, 
   a.rows = static_cast<int>(std::min<int64_t>(g.patch, run_.out_height - segment.row * g.patch));
   a.cols = static_cast<int>(std::min<int64_t>(g.patch, run_.out_width - (segment.column + patch) * g.patch));
   a.taps_scratch = taps_;
-  const int64_t from = lines * index / tile.patches, to = lines * (index + 1) / tile.patches;
-  a.prefetch = conv.weights + (block + blocks) * conv.block_bytes + from * 64;
-  a.prefetch_lines = static_cast<int>(to - from);
+  const int64_t lines = to - from, first = from + lines * index / tile.patches,
+                last = from + lines * (index + 1) / tile.patches;
+  a.prefetch = conv.weights + (block + blocks) * conv.block_bytes + first * 64;
+  a.prefetch_lines = static_cast<int>(last - first);
   if (g.winograd)
     conv.kernels->convolve_winograd(a);
   else

@@ -5,10 +5,12 @@
 
 namespace haste {
 
-// Which weights are drawn into the second-level cache meanwhile: those of the next block of output channels, within the
-// blocks asked for or beyond their end. Members are picked irregularly, which no hardware prefetcher follows.
+// Which weights are drawn into the second-level cache meanwhile: those of the next call, within the blocks asked for,
+// and `part` of `parts` of those beyond their end; none if parts is 0. Members are picked irregularly, which no
+// hardware prefetcher follows.
 struct Prefetch {
-  bool within, beyond;
+  bool within;
+  int64_t part, parts;
 };
 
 class Convolution {
@@ -30,7 +32,8 @@ class Convolution {
   Plane locate(float* tensor, float* staging, const Segment& segment, int patch, int block) const;
   void stage_residual(const Segment& segment, int block, int blocks) const;
   void flush(const Segment& segment, int block, int blocks) const;
-  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, int64_t lines) const;
+  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, int64_t from,
+                int64_t to) const;
   template <typename Body>
   void for_each_row(const Segment& segment, int block, int blocks, const float* tensor, float* staging,
                     Body body) const;

@@ -58,10 +58,10 @@ void Preparation::fill(Queue& queue, const TileLimits& limits, Tile& tile) {
 void Preparation::fill(Queue& queue, Tile& tile) {
   tile.patches = tile.segments = 0;
   tile.floats = 0;
-  add_group(queue, kGroup, tile);
+  add_group(queue, run_.columns, tile);
 }
 
-bool Preparation::add_group(Queue& queue, int most, Tile& tile) {
+bool Preparation::add_group(Queue& queue, int64_t most, Tile& tile) {
   int64_t first = 0;
   const int count = queue.take(most, first);
   if (count == 0) return false;

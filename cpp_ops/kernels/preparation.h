@@ -37,7 +37,7 @@ class Preparation {
   const MergeStats& stats() const { return stats_; }
 
  private:
-  bool add_group(Queue& queue, int most, Tile& tile);
+  bool add_group(Queue& queue, int64_t most, Tile& tile);
   void group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Tile& tile);
 
   const LayerRun& run_;

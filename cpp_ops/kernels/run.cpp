@@ -44,12 +44,13 @@ class Run {
   }
 
   haste_status convolve() {
+    if (out_of_memory_.load()) return result();  // for the correction
     const Slices plan = slices(run_);
     for (int64_t begin = 0; plan.blocks && begin < run_.patches; begin += plan.patches)
       by_slices(begin, std::min(begin + plan.patches, run_.patches), plan.blocks);
     if (!plan.blocks)
       by_tiles([this](const Tile& tile, const Convolution& convolution) {
-        convolution.convolve(tile, 0, run_.g.blocks_out, {true, false});
+        convolution.convolve(tile, 0, run_.g.blocks_out, {true, 0, 0});
       });
     if (run_.args.stats) write_stats();
     return result();
@@ -117,7 +118,7 @@ class Run {
       const double each = static_cast<double>(floats) / static_cast<double>(prepared);
       const double all = each * static_cast<double>(std::max<int64_t>(left / working, 1));
       const double tiles = std::ceil(all / static_cast<double>(limits.floats));
-      limits.floats = std::min(limits.floats, static_cast<size_t>(all / std::max(tiles, 1.0)) + 1);
+      if (tiles > 1) limits.floats = static_cast<size_t>(all / tiles) + 1;
     }
     return limits;
   }
@@ -135,7 +136,7 @@ class Run {
     for_each(tasks, [&](int64_t) {
       if (queue.left() <= 0) return;
       const Scratch scratch(bytes);
-      if (!alive(scratch)) return;
+      if (!scratch.data()) return;  // others may do it
       const Working working(*this);
       Cutter cutter(scratch.data());
       Tile tile = cut_tile(run_.g, room, cutter);
@@ -150,13 +151,14 @@ class Run {
       }
       add_stats(preparation.stats());
     });
+    if (queue.left() > 0) out_of_memory_.store(true);
   }
 
   // -- by slices -------------------------------------------------------------------------------------------------
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
     const int64_t tiles = (end - begin) / run_.columns * ceil_div(run_.columns, kGroup);  // a group each
-    const TileLimits limits{kGroup, SIZE_MAX / 8};
+    const TileLimits limits{static_cast<int>(std::min<int64_t>(kGroup, run_.columns)), SIZE_MAX / 8};
     const size_t bytes = tile_bytes(run_.g, limits);
     const Scratch shared(static_cast<size_t>(tiles) * (bytes + sizeof(Tile)) + 64);
     if (!alive(shared)) return;
@@ -164,13 +166,15 @@ class Run {
     Tile* tile = cutter.take<Tile>(static_cast<size_t>(tiles));
     for (int64_t i = 0; i < tiles; i++) tile[i] = cut_tile(run_.g, limits, cutter);
     Queue queue(run_, begin, end);
-    for_each(tiles, [&](int64_t i) {
-      const Working working(*this);
+    std::atomic<int64_t> next{0};
+    for_each(std::min(tiles, kMaxTasks), [&](int64_t) {
+      if (next.load(std::memory_order_relaxed) >= tiles) return;
       const Scratch scratch(preparation_bytes(run_));
       if (!alive(scratch)) return;
+      const Working working(*this);
       Cutter own(scratch.data());
       Preparation preparation(run_, own);
-      preparation.fill(queue, tile[i]);
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tiles;) preparation.fill(queue, tile[i]);
       add_stats(preparation.stats());
     });
     if (out_of_memory_.load()) return;
@@ -184,10 +188,16 @@ class Run {
       const int64_t slice = task / parts, part = task % parts;
       const int from = static_cast<int>(slice) * blocks, to = std::min(from + blocks, run_.g.blocks_out);
       const int64_t first = tiles * part / parts, last = tiles * (part + 1) / parts - 1;
-      // What was used last comes first. The first tile draws the slice's blocks into the cache, the last one the
-      // first block of the next slice: whoever takes that finds it there if it is on the same core.
-      for (int64_t i = first; i <= last; i++)
-        convolution.convolve(tile[slice % 2 ? i : last - (i - first)], from, to, {i == first, i == last});
+      // What was used last comes first. The first tile draws the slice's blocks into the cache. The next slice's first
+      // block is drawn by all tiles if one block is all that stays, else by the last quarter: whoever takes that slice
+      // finds it if it is on the same core.
+      const int64_t count = last + 1 - first;
+      const int64_t drawing = blocks > blocks_per_call(run_.conv) ? ceil_div(count, 4) : count;
+      for (int64_t i = 0; i < count; i++) {
+        const int64_t drawn = i - (count - drawing);
+        convolution.convolve(tile[slice % 2 ? first + i : last - i], from, to,
+                             {i == 0, drawn, drawn < 0 ? 0 : drawing});
+      }
     });
   }
 

@@ -12,7 +12,8 @@ namespace {
 constexpr int64_t kMaxTile = 256;
 // With weights that stay, larger tiles gain nothing; smaller ones are used while still in the cache.
 constexpr int64_t kMinStay = 8, kMaxStay = 32;
-// Patches whose windows pass by while a slice stays: the group that meets its blocks one after the other, and slack.
+// Patches whose windows pass by while a slice stays: the group that meets its blocks one after the other, and half a
+// group for its pixels and for cache sets that are fuller than others.
 constexpr int64_t kPassing = kGroup + 2;
 // Windows that slices may keep in memory.
 constexpr int64_t kMaxWindows = int64_t{8} << 20;
@@ -47,25 +48,27 @@ TileLimits tile_limits(const LayerRun& run, int sharers) {
     const int64_t patches = std::min(stay, kMaxStay);
     return {static_cast<int>(patches), static_cast<size_t>(patches * windows / 4)};
   }
-  // Between two uses of a window a patch meets the rest of one block of weights and the beginning of the next.
-  const int64_t share = (cache - 2 * run.conv.block_bytes) * windows / (windows + lists);
+  // Between two uses of a window a patch meets the rest of the weights of one call and the beginning of the next.
+  const int64_t weights = 2 * blocks_per_call(run.conv) * run.conv.block_bytes;
+  const int64_t share = (cache - weights) * windows / (windows + lists);
   return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4)};
 }
 
 Slices slices(const LayerRun& run) {
-  const int64_t patch = window_bytes(run) + list_bytes(run), windows = run.patches * patch;
+  const int64_t all_windows = run.patches * window_bytes(run);
   const int64_t tile = static_cast<int64_t>(tile_limits(run, 1).floats) * 4;
-  // One tile: the same either way, but slices are work for many threads.
-  if (windows <= tile) return {blocks_per_call(run.conv), run.patches};
-  const int64_t weights = weight_bytes(run), cache = cache_bytes() * 15 / 16;
-  const int64_t most = (cache - kPassing * patch) / run.conv.block_bytes;
-  if (most < 1 || weights <= cache) return {0, 0};
-  const int64_t count = ceil_div(run.g.blocks_out, most), rounds = ceil_div(windows, kMaxWindows);
-  const int64_t by_tiles = ceil_div(windows, tile) * weights;
+  // One tile: the same bytes either way, but slices are work for many threads.
+  if (all_windows <= tile) return {run.args.parallel_for ? blocks_per_call(run.conv) : 0, run.patches};
+  const int64_t patch = window_bytes(run) + list_bytes(run);                   // bytes, as what follows
+  const int64_t weights = weight_bytes(run), cache = cache_bytes() * 15 / 16;  // nothing but windows passes by
+  const int64_t most = (cache - kPassing * patch) / run.conv.block_bytes, rows = kMaxWindows / (run.columns * patch);
+  if (most < 1 || rows < 1 || weights <= cache) return {0, 0};
+  const int64_t count = ceil_div(run.g.blocks_out, most), rounds = ceil_div(run.patches, rows * run.columns);
+  const int64_t by_tiles = ceil_div(all_windows, tile) * weights;
   // Windows are written, which fetches them first, and read once per slice.
-  const int64_t by_slices = rounds * weights + (count + 2) * windows;
+  const int64_t by_slices = rounds * weights + (count + 2) * run.patches * patch;
   if (by_slices >= by_tiles) return {0, 0};
-  return {static_cast<int>(ceil_div(run.g.blocks_out, count)), round_up(ceil_div(run.patches, rounds), run.columns)};
+  return {static_cast<int>(ceil_div(run.g.blocks_out, count)), rows * run.columns};
 }
 
 }  // namespace haste

@@ -17,8 +17,9 @@ PATCH = 3
 BLOCK = 16  # output channels whose weights are used together
 LANES = 4  # floats in a vector; windows are whole vectors
 # As in cpp_ops/kernels/schedule.cpp:
-MIN_TILE, MAX_TILE = 4, 256  # patches
+GROUP, MAX_TILE = 4, 256  # patches: prepared together, most in a tile
 MIN_STAY, MAX_STAY = 8, 32  # patches beside weights that stay
+BLOCKS_AT_ONCE = 3  # of output channels, of kernels other than 3x3
 PASSING = 6  # patches whose windows pass by while a slice of the weights stays
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
 EXPECTED = 1 / 2  # of a patch's windows, after a usual merge
@@ -48,8 +49,8 @@ def stock(shape: LayerShape, core: Core) -> Bytes:
     runs all weights pass by, so they are read again for every run unless they stay in the last cache.
     """
     weights = _weights(shape, FLOAT)
-    passes = 1 if weights <= core.last_level.size else ceil(_pixels(shape) / GEMM_COLUMNS)
-    return Bytes(_input(shape), passes * weights, 2 * _output(shape), _unfolded(shape, core))
+    passes = 1 if weights <= core.last_level.size else shape.batch * ceil(_pixels(shape) / GEMM_COLUMNS)
+    return Bytes(_input(shape), passes * weights, 2 * _output(shape), shape.batch * _unfolded(shape, core))
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ class Schedule:
             the weights; all windows pass by once per slice).
         floats: of windows in a tile, where they decide its size.
         slices: of the weights, where they stay one after the other.
+        rounds: in which the slices pass, each time by some rows of patches.
     """
 
     stays: str
     floats: int = 0
     slices: int = 1
+    rounds: int = 1
 
 
 def schedule(shape: LayerShape, core: Core) -> Schedule:
@@ -79,15 +82,17 @@ def schedule(shape: LayerShape, core: Core) -> Schedule:
         patches = min(stay, MAX_STAY)
         if _patches(shape) > patches:
             return Schedule("weights", patches * window // FLOAT)
-    floats = max((size * 7 // 8 - 2 * block) * window // (window + lists), MIN_TILE * window) // FLOAT
-    if stay >= MIN_STAY or _patches(shape) * (window + lists) <= floats * FLOAT:
+    call = block * (1 if shape.kernel == (3, 3) else BLOCKS_AT_ONCE)
+    floats = max((size * 7 // 8 - 2 * call) * window // (window + lists), GROUP * window) // FLOAT
+    if stay >= MIN_STAY or _patches(shape) * window <= floats * FLOAT:
         return Schedule("windows", floats)  # one tile
-    most = (size * 15 // 16 - PASSING * (window + lists)) // block
-    if most >= 1 and weights > size * 15 // 16:
+    most, rows = (size * 15 // 16 - PASSING * (window + lists)) // block, MAX_WINDOWS // _row(shape, window + lists)
+    if most >= 1 and rows >= 1 and weights > size * 15 // 16:
         slices, total = ceil(shape.filters / BLOCK / most), _patches(shape) * (window + lists)
-        by_tiles = ceil(total / (floats * FLOAT)) * weights
-        if ceil(total / MAX_WINDOWS) * weights + (slices + 2) * total < by_tiles:
-            return Schedule("slice", slices=slices)
+        by_tiles = ceil(_patches(shape) * window / (floats * FLOAT)) * weights
+        rounds = ceil(total / (rows * _row(shape, window + lists)))
+        if rounds * weights + (slices + 2) * total < by_tiles:
+            return Schedule("slice", slices=slices, rounds=rounds)
     return Schedule("windows", floats)
 
 
@@ -104,7 +109,7 @@ def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -
     weights, windows = _weights(shape, shape.weight_size), round(kept * _patches(shape) * _windows(shape))
     passes, scratch = 1, 2 * windows  # windows are written, which fetches them first
     if plan.stays == "slice":
-        passes = ceil(_patches(shape) * (EXPECTED * _windows(shape) + shape.channels * FLOAT) / MAX_WINDOWS)
+        passes = plan.rounds
         if windows + weights // plan.slices > core.last_level.size:
             scratch += plan.slices * windows
     else:
@@ -124,7 +129,14 @@ def passes(shape: LayerShape, core: Core, kept: float = 0.5) -> str:
 
 
 def _tiles(shape: LayerShape, plan: Schedule, kept: float) -> int:
-    return max(1, ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT)))
+    return max(
+        1, ceil(_patches(shape) / MAX_TILE), ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT))
+    )
+
+
+def _row(shape: LayerShape, patch: int) -> int:
+    """Bytes of a row of patches of so many bytes each."""
+    return ceil(shape.output[1] / PATCH) * patch
 
 
 def _windows(shape: LayerShape) -> int:

@@ -155,7 +155,7 @@ def test_schedules(shape: LayerShape, passes: str) -> None:
 
 def test_tiles_hold_a_few_patches_however_little_cache_there_is() -> None:
     plan = analytic.schedule(LayerShape(1, 4096, 64, (3, 3), (24, 24)), A72)
-    assert plan.floats == analytic.MIN_TILE * 4096 * 28 // 2
+    assert plan.floats == analytic.GROUP * 4096 * 28 // 2
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def library() -> ctypes.CDLL:
         "haste_isa": (c_char_p, []),
         "haste_available_isas": (POINTER(c_char_p), []),
         "haste_select_isa": (c_int, [c_char_p]),
+        "haste_set_l2_cache": (c_int, [c_int64, c_int64]),
         "haste_version": (c_char_p, []),
         "haste_error_message": (c_char_p, []),
         "haste_run_count": (c_uint64, []),

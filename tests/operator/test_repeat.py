@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from tests.operator.c_api import INVALID_ARGUMENT
 from tests.operator.cases import Case, Problem, build, reproduction, value_cases
-from tests.operator.native import ParallelFor
+from tests.operator.native import ParallelFor, check, library
 from tests.operator.threads import examples, python_threads, serial_backwards
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -52,6 +54,49 @@ def test_any_layer(case: Case) -> None:
 def test_every_instruction_set(case: Case, isa: str, parallel: ParallelFor | None) -> None:
     problem = build(case)
     assert bits(problem, parallel) == bits(problem), isa
+
+
+SCHEDULES = (
+    # weights that stay, tiles, slices of one block and of several, and of some rows at a time, depending on the cache
+    Case(channels=512, outputs=128, height=9, width=270, count=10, kind="relu", seed=4),
+    Case(channels=128, outputs=64, height=17, width=31, count=14, kind="relu", seed=5),
+    Case(channels=256, outputs=112, height=9, width=16, count=10, kind="relu", seed=6, y_layout="NCHW"),
+    Case(2, 64, 144, 7, 13, count=0, seed=7, x_layout="blocked", y_layout="blocked"),
+    Case(
+        channels=96, outputs=80, height=13, width=14, count=12, kernel=(5, 5), pads=(2, 2, 2, 2), residual=True, seed=8
+    ),
+    Case(channels=192, outputs=256, height=8, width=11, count=8, kernel=(1, 1), pads=(0, 0, 0, 0), seed=9),
+)
+
+
+@pytest.fixture
+def set_cache() -> Iterator[Callable[[int, int], None]]:
+    """Sets the size of the second-level cache and how many cores share it."""
+
+    def change(size: int, cores: int) -> None:
+        check(library().haste_set_l2_cache(size, cores))
+
+    yield change
+    change(0, 0)
+
+
+@pytest.mark.parametrize("case", SCHEDULES, ids=lambda case: f"{case.channels}to{case.outputs}")
+def test_any_cache(case: Case, set_cache: Callable[[int, int], None]) -> None:
+    problem = build(case)
+    expected = bits(problem)
+    for size in (1, 64 << 10, 256 << 10, 640 << 10, 1 << 20, 8 << 20):
+        for cores in (1, 4):
+            set_cache(size, cores)
+            with problem.native_conv() as conv:
+                for parallel in (None, python_threads(3), serial_backwards, python_threads(2)):
+                    output = problem.native_run(conv, parallel)
+                    found = output.y.tobytes() + output.stats.tobytes()
+                    assert found == expected, f"{size} bytes for {cores} cores give other bits"
+
+
+def test_a_cache_of_less_than_nothing_is_refused() -> None:
+    assert library().haste_set_l2_cache(-1, 1) == INVALID_ARGUMENT
+    assert library().haste_set_l2_cache(1 << 20, -1) == INVALID_ARGUMENT
 
 
 def test_several_convs_at_once() -> None:

@@ -34,7 +34,7 @@ typedef enum haste_status {
   HASTE_OUT_OF_MEMORY = 3
 } haste_status;
 
-typedef enum haste_merge { HASTE_MERGE_SCALED = 0, HASTE_MERGE_MEAN = 1 } haste_merge;
+typedef enum haste_merge { HASTE_MERGE_SCALED = 0, HASTE_MERGE_MEAN = 1, HASTE_MERGE_NORM = 2 } haste_merge;
 
 typedef enum haste_activation {
   HASTE_IDENTITY = 0,
@@ -134,6 +134,11 @@ HASTE_API haste_status haste_reorder(const float* x, haste_layout x_layout, floa
 HASTE_API const char* haste_isa(void);
 HASTE_API const char* const* haste_available_isas(void);   /* NULL-terminated */
 HASTE_API haste_status haste_select_isa(const char* name); /* affects convs created afterwards */
+
+/* The size of a core's second-level cache and how many cores share it, which decide what stays in it and what passes by
+ * (never a result). Read from the system; for boards that report nothing or something else, and for tests. 0: as the
+ * system says. Affects runs begun afterwards. */
+HASTE_API haste_status haste_set_l2_cache(int64_t bytes, int64_t cores);
 
 HASTE_API const char* haste_version(void);
 HASTE_API const char* haste_error_message(void); /* of the last failure on this thread; never NULL */
