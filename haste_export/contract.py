@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 DOMAIN: Final = "ai.haste"
 OPSET_VERSION: Final = 1
@@ -15,6 +15,9 @@ BLOCK: Final = 16
 """Channels per block of the blocked layout and of packed weights."""
 MAX_HYPERPLANES: Final = 32
 STATS_LENGTH: Final = 8
+Merge = Literal["scaled", "mean", "norm"]
+MERGES: Final[tuple[Merge, ...]] = get_args(Merge)
+"""Values of the attribute `merge`; the first is the default."""
 MAX_KERNEL: Final = 64
 """Largest side of a kernel; this and the limits below are those of the kernels (docs/operator.md, Limits)."""
 MAX_IN_CHANNELS: Final = 65535

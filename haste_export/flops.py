@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from haste_export.contract import MERGES
+
 
 @dataclass(frozen=True)
 class LayerShape:
@@ -119,27 +121,27 @@ def layer_cost(
 ) -> LayerCost:
     """Cost of a HasteConv with L = `hyperplanes` of which a share `sparsity` of the entries is zero.
 
-    L of 0 or less is the dense mode, which costs the plain convolution. `scaled` pays for its multiplications:
-    4 n C q^2 for the coefficients (two dot products per channel and patch), and two operations instead of one per
-    element of a merged filter. Raises ValueError for an unknown merge or a sparsity outside [0, 1].
+    L of 0 or less is the dense mode, which costs the plain convolution. `scaled` and `norm` pay for their
+    multiplications: 4 n C q^2 for the coefficients (two dot products per channel and patch), and two operations
+    instead of one per element of a merged filter. Raises ValueError for an unknown merge or a sparsity outside [0, 1].
     """
-    if merge not in ("scaled", "mean"):
-        raise ValueError(f"merge {merge!r} is neither 'scaled' nor 'mean'")
+    if merge not in MERGES:
+        raise ValueError(f"merge {merge!r} is none of {', '.join(MERGES)}")
     if not 0 <= sparsity <= 1:
         raise ValueError(f"sparsity {sparsity} is not in [0, 1]")
     if hyperplanes <= 0:
         return plain_layer(shape)
     n, channels, outputs, window = shape.patches, shape.in_channels, shape.out_channels, shape.window
-    scaled = merge == "scaled"
+    weighted = merge != "mean"
     merged_channels = channels * compression.r
     regular = regular_cost(shape)
     return LayerCost(
         regular=regular,
         centring=2.0 * n * channels * window,
         hashing=n * channels * hyperplanes * window * (1 - sparsity),
-        coefficients=4.0 * n * channels * window if scaled else 0.0,
+        coefficients=4.0 * n * channels * window if weighted else 0.0,
         merge_inputs=n * window * (merged_channels + compression.m),
-        merge_filters=(2 if scaled else 1) * n * outputs * merged_channels * shape.taps,
+        merge_filters=(2 if weighted else 1) * n * outputs * merged_channels * shape.taps,
         reduced_convolution=regular * (1 - compression.r),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from haste_export.contract import MAX_HYPERPLANES
+from haste_export.contract import MAX_HYPERPLANES, MERGES, Merge
 from haste_export.errors import OptionError
 from haste_export.plan import Plan
 
@@ -25,10 +25,10 @@ class Options:
         hyperplanes: L used when nothing is fed to the steering input; 0 is dense.
         max_hyperplanes: hyperplanes stored per layer, the largest L that can be fed.
         sparsity: share s of zeros in the hyperplanes, 0 <= s < 1.
-        merge: "scaled" or "mean".
+        merge: "scaled", "mean" or "norm".
         patch: p; a patch is p x p output pixels.
         seed: seed of the hyperplanes.
-        tau: error bound of the scaled merge; 0 is unbounded.
+        tau: error bound of the merges `scaled` and `norm`; 0 is unbounded.
         skip_first: how many convolutions at the front stay as they are.
         include: layer names or `re:PATTERN`; if any, only layers that match one are rewritten.
         exclude: layer names or `re:PATTERN` that stay as they are.
@@ -44,7 +44,7 @@ class Options:
     hyperplanes: int = 14
     max_hyperplanes: int = MAX_HYPERPLANES
     sparsity: float = 0.5
-    merge: Literal["scaled", "mean"] = "scaled"
+    merge: Merge = "scaled"
     patch: int = 3
     seed: int = 0
     tau: float = 0.0
@@ -75,12 +75,13 @@ class Options:
                     f"the plan gives '{name}' {setting.hyperplanes} hyperplanes, and {self.max_hyperplanes} are stored",
                 )
         _require(0 <= self.sparsity < 1, f"sparsity must be at least 0 and below 1, not {self.sparsity}")
-        _require(self.merge in ("scaled", "mean"), f"merge must be 'scaled' or 'mean', not '{self.merge}'")
+        _require(self.merge in MERGES, f"merge must be one of {', '.join(MERGES)}, not '{self.merge}'")
         _require(1 <= self.patch <= _MAX_PATCH, f"patch must be 1 to {_MAX_PATCH}, not {self.patch}")
         _require(self.seed >= 0, f"seed must not be negative, but is {self.seed}")
         _require(0 <= self.tau < float("inf"), f"tau must be finite and not negative, not {self.tau}")
         _require(
-            self.tau == 0 or self.merge == "scaled", "tau bounds the scaled merge; it has no effect on merge 'mean'"
+            self.tau == 0 or self.merge != "mean",
+            "tau bounds the merges 'scaled' and 'norm'; it has no effect on merge 'mean'",
         )
         _require(self.skip_first >= 0, f"skip_first must not be negative, but is {self.skip_first}")
         _require(self.weights in WEIGHTS, f"weights must be one of {', '.join(WEIGHTS)}, not '{self.weights}'")

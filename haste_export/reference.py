@@ -1,8 +1,8 @@
 """HasteConv in NumPy, one function per step of docs/operator.md: the oracle for every backend.
 
-The method is HASTE (Meiner, Mehnert, Condurache; arXiv 2309.17211 and 2606.30516); the `scaled` merge and
-the error bound tau are ours, see docs/method.md. Written for reading; vectorised only so far that a layer of a
-real network takes seconds.
+The method is HASTE (Meiner, Mehnert, Condurache; arXiv 2309.17211 and 2606.30516); the merges `scaled`
+and `norm` and the error bound tau are ours, see docs/method.md. Written for reading; vectorised only so far that a
+layer of a real network takes seconds.
 
 Two precisions, on purpose. The hash is float32 in the one order of additions that the operator prescribes, so
 its codes are bit-identical on every backend. Everything after it is float64, so that next to a float32 kernel
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from haste_export.contract import MERGES
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
@@ -35,7 +37,6 @@ BLOCK = 16
 """Output channels in a block of packed weights, and partial sums in the mean over channels."""
 
 MAX_HYPERPLANES = 32
-MERGES = ("scaled", "mean")
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,16 @@ class Merged:
         return np.array(numbers, np.float64)
 
 
-def coefficients(x: Float64, u: Float64) -> Float64:
-    """Return a_i = <x_i,u> / <u,u> of a bucket with windows x [n, Q] and mean u [Q]; zeros if u is zero."""
+def coefficients(x: Float64, u: Float64, how: str = "scaled") -> Float64:
+    """Return the a_i of a bucket with windows x [n, Q] and mean u [Q]; zeros if u is zero.
+
+    `scaled`: <x_i,u> / <u,u>, which leaves the least of x_i. `norm`: |x_i| / |u|, which keeps its length.
+    """
     energy = float(u @ u)
-    return x @ u / energy if energy != 0 else np.zeros(len(x))
+    if energy == 0:
+        return np.zeros(len(x))
+    a: Float64 = np.sqrt((x * x).sum(axis=1) / energy) if how == "norm" else x @ u / energy
+    return a
 
 
 def merge(windows_of_channels: Floats, buckets: NDArray[np.int64], how: str = "scaled", tau: float = 0.0) -> Merged:
@@ -185,20 +192,21 @@ def merge(windows_of_channels: Floats, buckets: NDArray[np.int64], how: str = "s
 
     `mean` (the paper): bucket input u = mean of its channels, bucket filter = sum of their filters, every a_i = 1.
     `scaled`: a_i = <x_i,u> / <u,u>, which gives back the scale that the hash does not see.
-    `scaled` with tau > 0: of a bucket of two or more, a member with ||x_i - a_i u||^2 > tau E leaves and stays
+    `norm`: a_i = |x_i| / |u|, which does that too and keeps the length of every window.
+    Both with tau > 0: of a bucket of two or more, a member with ||x_i - a_i u||^2 > tau E leaves and stays
     alone, where E is the mean energy of the patch's channels. u is not recomputed, but a bucket left with one
     member that is not zero takes that member's window, unless it is skipped because u = 0.
     """
     x = np.asarray(windows_of_channels, np.float64)
     channels = len(x)
-    bounded = how == "scaled" and tau > 0  # false for NaN too
+    bounded = how != "mean" and tau > 0  # false for NaN too
     limit = tau * float((x * x).sum()) / channels
     rows: list[tuple[NDArray[np.int64], NDArray[np.int64], Float64]] = []  # members, averaged channels, a_i
     alone: list[int] = []
     for bucket in range(int(buckets.max(initial=-1)) + 1):
         members = averaged = np.flatnonzero(buckets == bucket)
         u = x[members].mean(axis=0)
-        a = np.ones(len(members)) if how == "mean" or len(members) == 1 else coefficients(x[members], u)
+        a = np.ones(len(members)) if how == "mean" or len(members) == 1 else coefficients(x[members], u, how)
         if bounded and len(members) > 1:
             stays = ~(((x[members] - a[:, None] * u) ** 2).sum(axis=1) > limit)
             alone += members[~stays].tolist()
@@ -381,4 +389,4 @@ def _check(
     if not np.isin(hyperplanes, (-1, 0, 1)).all():
         raise ValueError("V holds other values than -1, 0 and 1")
     if merge_how not in MERGES:
-        raise ValueError(f"merge {merge_how!r} is neither 'scaled' nor 'mean'")
+        raise ValueError(f"merge {merge_how!r} is none of {', '.join(MERGES)}")

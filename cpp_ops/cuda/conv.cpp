@@ -67,7 +67,7 @@ void check_params(const haste_conv_params& p) {
   if (p.max_hyperplanes < 1 || p.max_hyperplanes > HASTE_MAX_HYPERPLANES) {
     fail(HASTE_INVALID_ARGUMENT, std::to_string(p.max_hyperplanes) + " hyperplanes: 1 to 32 are supported");
   }
-  require(p.merge == HASTE_MERGE_SCALED || p.merge == HASTE_MERGE_MEAN, "unknown merge");
+  require(p.merge >= HASTE_MERGE_SCALED && p.merge <= HASTE_MERGE_NORM, "unknown merge");
   require(p.activation >= HASTE_IDENTITY && p.activation <= HASTE_SIGMOID, "unknown activation");
   require(p.weight_layout == HASTE_OIHW || p.weight_layout == HASTE_PACKED, "unknown weight layout");
   require(p.weight_type == HASTE_WEIGHTS_FLOAT32 || p.weight_type == HASTE_WEIGHTS_FLOAT16, "unknown weight type");
@@ -127,7 +127,7 @@ FrontArgs Conv::front_args(const haste_cuda_run_args& args, const RunPlan& plan)
   front.hyperplanes = static_cast<int>(args.hyperplanes);
   front.entries = entries_.as<uint32_t>();
   front.entries_begin = entries_begin_.as<int>();
-  front.scaled = params_.merge == HASTE_MERGE_SCALED;
+  front.merge = params_.merge;
   front.tau = args.tau;
   front.counters = args.stats ? at<unsigned long long>(args.workspace, plan.counters_at) : nullptr;
   front.headers = at<PatchHeader>(args.workspace, plan.headers_at);

@@ -36,7 +36,7 @@ struct FrontArgs {
   int hyperplanes;
   const uint32_t* entries;   // of a hyperplane, ascending: index into the window, top bit set for -1
   const int* entries_begin;  // [hyperplanes + 1]
-  bool scaled;
+  haste_merge merge;
   float tau;
   uint32_t* codes;               // not null: write codes [patches][C] and stop there
   unsigned long long* counters;  // [8] or null
@@ -47,6 +47,9 @@ struct FrontArgs {
   float* windows;   // [C][merged_pitch]
   int first_pitch;
   unsigned char* slots;
+
+  // Whether members have coefficients; those of `mean` are all one.
+  HASTE_DEVICE bool weighted() const { return merge != HASTE_MERGE_MEAN; }
 };
 
 // Sums of one patch while it is in work.

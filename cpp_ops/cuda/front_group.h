@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cfloat>
+#include <cmath>
 
 #include "front_hash.h"
 
@@ -102,17 +103,27 @@ struct Verdict {
   float coefficient;
 };
 
+// Whether a square can be divided by, or have a root, without losing what it stands for.
+HASTE_DEVICE bool is_normal(float square) {
+  return square >= FLT_MIN && square <= FLT_MAX;
+}
+
 HASTE_DEVICE Verdict judge(const Team& team, const float* window, const float* mean) {
   const FrontArgs& args = *team.args;
-  if (!args.scaled) return {is_zero(team, mean) ? kSilent : kMember, 1.0f};
-  float along = 0.0f, energy = 0.0f;
+  if (!args.weighted()) return {is_zero(team, mean) ? kSilent : kMember, 1.0f};
+  const bool norm = args.merge == HASTE_MERGE_NORM;
+  float product = 0.0f, energy = 0.0f;
   for (int q = 0; q < args.layer.window; q++) {
-    along += window[q] * mean[q];
+    product += window[q] * (norm ? window[q] : mean[q]);
     energy += mean[q] * mean[q];
   }
   // An infinite or undefined mean has no direction: its members stay alone, which is exact.
   if (!(energy <= FLT_MAX)) return {kLeft, 1.0f};
-  const float coefficient = energy > 0.0f ? along / energy : 0.0f;
+  if (norm && ((energy > 0.0f && !is_normal(energy)) || (!is_normal(product) && !is_zero(team, window)))) {
+    return {kLeft, 1.0f};
+  }
+  float coefficient = 0.0f;
+  if (energy > 0.0f) coefficient = norm ? sqrtf(product) / sqrtf(energy) : product / energy;
   if (args.tau > 0.0f) {
     float residual = 0.0f;
     for (int q = 0; q < args.layer.window; q++) {
@@ -177,7 +188,7 @@ HASTE_DEVICE uint64_t settle_alone(const Team& team, int position) {
 HASTE_DEVICE uint64_t settle_member(const Team& team, int position, bool skipped) {
   const int head = team.head[position];
   if (skipped) return 0;
-  if (team.args->scaled && team.awake[head] == 1) {
+  if (team.args->weighted() && team.awake[head] == 1) {
     if (is_zero(team, team.window(team.channel(position)))) return 0;
     if (team.remaining[head] > 1) add_shared(&team.totals->statistics[6], 1);
     team.coefficient[position] = 1.0f;
@@ -195,7 +206,7 @@ HASTE_DEVICE uint64_t settle_bucket(const Team& team, int head, bool skipped) {
   add_shared(&statistics[2], 1);
   if (team.remaining[head] > 1) add_shared(&statistics[3], 1);
   if (skipped) add_shared(&statistics[4], 1);
-  return skipped || (team.args->scaled && team.awake[head] == 1) ? 0 : kCountMerged;
+  return skipped || (team.args->weighted() && team.awake[head] == 1) ? 0 : kCountMerged;
 }
 
 // What every position contributes to the lists.
@@ -207,7 +218,7 @@ HASTE_DEVICE void settle(const Team& team) {
       counts = settle_alone(team, i);
     } else {
       // Skipped: u = 0, or all that tau left of the bucket is zero channels.
-      const bool skipped = (team.args->scaled && team.awake[head] == 0) || is_zero(team, team.mean_window(head));
+      const bool skipped = (team.args->weighted() && team.awake[head] == 0) || is_zero(team, team.mean_window(head));
       counts = team.state[i] == kLeft ? settle_alone(team, i) : settle_member(team, i, skipped);
       if (head == i) counts += settle_bucket(team, i, skipped);
     }
@@ -322,7 +333,7 @@ HASTE_DEVICE void front_block(const FrontArgs& args, const Block& block, unsigne
       average(team);
       for (int i = team.lane; i < team.channels(); i += team.lanes) team.remaining[i] = team.awake[i] = 0;
     });
-    if (args.scaled && args.tau > 0.0f) {
+    if (args.weighted() && args.tau > 0.0f) {
       run_teams(args, block, shared, [&](const Team& team) { energies(team); });
       run_teams(args, block, shared, [&](const Team& team) { energy_partials(team); });
       run_teams(args, block, shared, [&](const Team& team) { mean_energy(team); });

@@ -23,7 +23,8 @@ namespace {
 
 // The C enums of haste.h are cast to those of kernels.h.
 static_assert(static_cast<int>(Merge::kScaled) == HASTE_MERGE_SCALED &&
-                  static_cast<int>(Merge::kMean) == HASTE_MERGE_MEAN,
+                  static_cast<int>(Merge::kMean) == HASTE_MERGE_MEAN &&
+                  static_cast<int>(Merge::kNorm) == HASTE_MERGE_NORM,
               "haste_merge and Merge");
 static_assert(static_cast<int>(Activation::kIdentity) == HASTE_IDENTITY &&
                   static_cast<int>(Activation::kRelu) == HASTE_RELU &&
@@ -60,7 +61,7 @@ haste_status check(const haste_conv_params& p) {
   if (!in_range(p.max_hyperplanes, 1, HASTE_MAX_HYPERPLANES))
     return fail(HASTE_INVALID_ARGUMENT, "%" PRId64 " hyperplanes: 1 to %d are supported", p.max_hyperplanes,
                 HASTE_MAX_HYPERPLANES);
-  if (!known(p.merge, HASTE_MERGE_MEAN)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge");
+  if (!known(p.merge, HASTE_MERGE_NORM)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge");
   if (!known(p.activation, HASTE_SIGMOID)) return fail(HASTE_INVALID_ARGUMENT, "unknown activation");
   if (!known(p.weight_layout, HASTE_PACKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight layout");
   if (!known(p.weight_type, HASTE_WEIGHTS_FLOAT16)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight type");

@@ -103,7 +103,7 @@ void convolve_patch(const ConvolveArgs& args) {
   for (int part = 0; part < kParts; part++)
     for (int row = 0; row < args.rows; row += kSubtile)
       for (int col = 0; col < args.cols; col += kSubtile)
-        if (args.merge == Merge::kScaled)
+        if (args.merge != Merge::kMean)
           (pointwise ? convolve<Weight, kBlocks, true, true> : convolve<Weight, kBlocks, true, false>)(args, part, row,
                                                                                                        col);
         else

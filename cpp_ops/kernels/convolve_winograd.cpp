@@ -236,8 +236,8 @@ void convolve(const ConvolveArgs& args, int part) {
 
 template <typename Weight, int kCols, bool kOneRow>
 void convolve_patch(const ConvolveArgs& args) {
-  const auto kernel = args.merge == Merge::kScaled ? convolve<Weight, true, kCols, kOneRow>  //
-                                                   : convolve<Weight, false, kCols, kOneRow>;
+  const auto kernel = args.merge != Merge::kMean ? convolve<Weight, true, kCols, kOneRow>  //
+                                                 : convolve<Weight, false, kCols, kOneRow>;
   for (int part = 0; part < kParts; part++) kernel(args, part);
 }
 

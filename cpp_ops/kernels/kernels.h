@@ -58,11 +58,11 @@ struct PatchWork {
   float* single_window;     // [singles][slot], right behind merged_window
   int32_t* first;           // [merged + 1] into member and coefficient; merged buckets are ordered by size
   int32_t* member;          // [+ kLookahead] channels
-  float* coefficient;       // a_i (scaled)
+  float* coefficient;       // a_i (all but mean)
   float* merged_window;     // [merged][slot]
 };
 
-enum class Merge { kScaled, kMean };
+enum class Merge { kScaled, kMean, kNorm };
 
 // Counters of docs/operator.md, "Statistics", for one or more patches.
 struct MergeStats {

@@ -130,6 +130,16 @@ void assign_buckets(const MergeArgs& args, Kept& kept) {
     }
 }
 
+HASTE_INLINE bool is_normal(float square) {
+  return square >= __FLT_MIN__ && square <= __FLT_MAX__;
+}
+
+HASTE_INLINE bool are_normal(const float* square, int count) {
+  bool normal = true;
+  for (int i = 0; i < count; i++) normal &= is_normal(square[i]);
+  return normal;
+}
+
 void add_single(PatchWork& work, int channel) {
   work.single_channel[work.singles++] = channel;
 }
@@ -151,8 +161,10 @@ class Merger {
     int kept = 0;
     if (args_.merge == Merge::kMean)
       kept = mean(member, count, u);
+    else if (args_.merge == Merge::kScaled)
+      kept = weighted<false>(member, count, zeros, bound, u);
     else
-      kept = scaled(member, count, zeros, bound, u);
+      kept = weighted<true>(member, count, zeros, bound, u);
     if (kept == 0) return;
     stats.members_read += kept + zeros > 1 ? kept : 0;
     const int first = work.first[work.merged];
@@ -201,6 +213,14 @@ class Merger {
     }
   }
 
+  // |x - a u|^2. `own` is the product that a was made of: <x,u>, or <x,x> for kNorm, whose a makes |a u| = |x|.
+  template <bool kNorm>
+  HASTE_MEMBER float residual(const float* x, const float* u, float own, float a) const {
+    const float other = reduce_add(dot(x, kNorm ? u : x));
+    if (!kNorm) return other - a * own;
+    return a > 0 ? 2 * (own - a * other) : own;
+  }
+
   // Returns the members whose filters are to be read: none when the mean is zero.
   int mean(const int32_t* member, int count, float* u) {
     MergeStats& stats = *args_.stats;
@@ -222,35 +242,45 @@ class Merger {
     return count;
   }
 
-  // a_i * u does not change when u is scaled, so the sum serves as u and zero members change nothing.
-  int scaled(const int32_t* member, int count, int zeros, float bound, const float* u) {
+  // a_i * u does not change when u is scaled, so the sum serves as u and zero members change nothing. kNorm: a_i is
+  // |x_i| / |u| in place of <x_i,u> / <u,u>.
+  template <bool kNorm>
+  int weighted(const int32_t* member, int count, int zeros, float bound, const float* u) {
     PatchWork& work = *args_.work;
     MergeStats& stats = *args_.stats;
     int32_t* out = work.member + work.first[work.merged];
     float* coefficient = work.coefficient + work.first[work.merged];
     const float uu = reduce_add(dot(u, u));
-    const float inverse = uu > 0 ? 1.0f / uu : 0.0f;
+    const float inverse = uu > 0 ? 1.0f / uu : 0.0f, inverse_norm = kNorm ? __builtin_sqrtf(inverse) : 0.0f;
+    const auto product = [&](int i) __attribute__((always_inline)) {
+      const float* x = window(member[i]);
+      return dot(x, kNorm ? x : u);
+    };
     int i = 0;
     for (; i + 4 <= count; i += 4) {
-      const vec products[4] = {dot(window(member[i]), u), dot(window(member[i + 1]), u), dot(window(member[i + 2]), u),
-                               dot(window(member[i + 3]), u)};
+      const vec products[4] = {product(i), product(i + 1), product(i + 2), product(i + 3)};
       reduce_add4(products, coefficient + i);
     }
-    for (; i < count; i++) coefficient[i] = reduce_add(dot(window(member[i]), u));
+    for (; i < count; i++) coefficient[i] = reduce_add(product(i));
+    // Two roots and not that of a quotient: their product cannot overflow.
+    const auto weight = [&](float product_i) __attribute__((always_inline)) {
+      return kNorm ? __builtin_sqrtf(product_i) * inverse_norm : product_i * inverse;
+    };
     int stay = 0;
     // Infinity and NaN cannot be merged, nor can what is so small that its reciprocal overflows; alone, such channels
     // come out as the plain convolution has them.
-    const bool usable = uu == 0 || (uu >= __FLT_MIN__ && uu <= __FLT_MAX__);
-    if (usable && bound < 0) {
+    const bool usable = uu == 0 || is_normal(uu);
+    if (usable && bound < 0 && (!kNorm || are_normal(coefficient, count))) {
       for (i = 0; i < count; i++) {
         out[i] = member[i];
-        coefficient[i] *= inverse;
+        coefficient[i] = weight(coefficient[i]);
       }
       stay = count;
     } else {
       for (i = 0; i < count; i++) {
-        const float a = coefficient[i] * inverse;
-        if (!usable || reduce_add(dot(window(member[i]), window(member[i]))) - a * coefficient[i] > bound) {
+        const float own = coefficient[i], a = weight(own);
+        if (!usable || (kNorm && !is_normal(own)) ||
+            (bound >= 0 && residual<kNorm>(window(member[i]), u, own, a) > bound)) {
           add_single(work, member[i]);
           continue;
         }
@@ -315,7 +345,7 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
     stats.merged_buckets += zeros > 1;
   }
   Merger<kVectors> merger(args);
-  const float bound = args.tau > 0 && args.merge == Merge::kScaled ? args.tau * merger.mean_energy(kept) : -1.0f;
+  const float bound = args.tau > 0 && args.merge != Merge::kMean ? args.tau * merger.mean_energy(kept) : -1.0f;
   int at = singles;
   for (int i = singles; i < kept.buckets; i++) {
     const int b = s.order[i];
@@ -350,7 +380,7 @@ void merge(const MergeArgs& args) {
     for (int i = 0; i < kept.channels; i++) add_single(work, s.channel[i]);
     stats.buckets += g.channels;
     stats.skipped_buckets += zeros;
-  } else if (args.merge == Merge::kScaled) {
+  } else if (args.merge != Merge::kMean) {
     group_and_merge(args, kept, zeros);
   } else {
     // The filters of zero channels are part of a bucket's sum, so nobody may be dropped.

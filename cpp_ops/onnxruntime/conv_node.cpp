@@ -68,7 +68,8 @@ haste_merge ConvNode::read_merge() const {
   const std::string merge = node_.text("merge", "scaled");
   if (merge == "scaled") return HASTE_MERGE_SCALED;
   if (merge == "mean") return HASTE_MERGE_MEAN;
-  node_.refuse("merge is '" + merge + "', must be 'scaled' or 'mean'");
+  if (merge == "norm") return HASTE_MERGE_NORM;
+  node_.refuse("merge is '" + merge + "', must be 'scaled', 'mean' or 'norm'");
 }
 
 haste_weight_layout ConvNode::read_weight_layout() const {

@@ -19,6 +19,7 @@ from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
+from haste_export.contract import MERGES
 from haste_export.errors import OutputError
 from haste_export.evaluate.dataset import Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
@@ -55,10 +56,12 @@ DEFAULT_HYPERPLANES = [8, 10, 14, 20]
 @click.option("--data", required=True, metavar="DATA", help="What to judge on.")
 @click.option("--hyperplanes", callback=numbers(0), help="L, or levels: a list. [default: 8,10,14,20, or all]")
 @click.option("--seeds", callback=numbers(0), default="0", show_default=True, help="Seeds of the hyperplanes.")
-@click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
+@click.option("--merge", type=click.Choice(MERGES), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
 @click.option("--patch", type=int, default=Options.patch, show_default=True, help="A patch is p x p output pixels.")
-@click.option("--tau", type=float, default=0.0, show_default=True, help="Error bound of the scaled merge; 0 is none.")
+@click.option(
+    "--tau", type=float, default=0.0, show_default=True, help="Error bound of the merge, not for mean; 0 is none."
+)
 @click.option("--skip-first", type=int, default=Options.skip_first, show_default=True, help="Convolutions left alone.")
 @click.option("--exclude", multiple=True, metavar="NAME|re:…", help="Layers that stay as they are.")
 @click.option(

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from haste_export.cli.parameters import ModelPath
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
-from haste_export.contract import MAX_HYPERPLANES
+from haste_export.contract import MAX_HYPERPLANES, MERGES
 from haste_export.errors import CheckFailedError, OptionError
 from haste_export.options import ISAS, WEIGHTS
 from haste_export.report import LayerReport, Report
@@ -69,8 +69,10 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.option("--hyperplanes", type=int, default=14, show_default=True, help="L, the default of the steering input.")
 @click.option("--max-hyperplanes", type=int, default=MAX_HYPERPLANES, show_default=True, help="Largest L to store.")
 @click.option("--sparsity", type=float, default=0.5, show_default=True, help="Share of zeros in the hyperplanes.")
-@click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
-@click.option("--tau", type=float, default=0.0, show_default=True, help="Error bound of the scaled merge; 0: none.")
+@click.option("--merge", type=click.Choice(MERGES), default="scaled", show_default=True)
+@click.option(
+    "--tau", type=float, default=0.0, show_default=True, help="Error bound of the merge, not for mean; 0: none."
+)
 @click.option("--patch", type=int, default=3, show_default=True, help="A patch is this many output pixels squared.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the hyperplanes.")
 @click.option("--skip-first", type=int, default=1, show_default=True, help="Convolutions at the front that stay.")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from haste_export.bench.inputs import model_inputs, parse_shapes
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
+from haste_export.contract import MERGES, Merge
 from haste_export.inspection import CompressedModel, Prospect, describe_compressed, is_compressed, prospects
 from haste_export.io import load_model
 from haste_export.options import Options
@@ -38,7 +39,7 @@ Examples:
 @click.option("--hyperplanes", type=int, default=14, show_default=True, help="L, for the break-even compression.")
 @click.option(
     "--merge",
-    type=click.Choice(["scaled", "mean"]),
+    type=click.Choice(MERGES),
     default="scaled",
     show_default=True,
     help="How channels are merged.",
@@ -53,7 +54,7 @@ Examples:
 def command(
     model: Path,
     hyperplanes: int,
-    merge: str,
+    merge: Merge,
     skip_first: int,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -71,7 +72,7 @@ def command(
     shapes = parse_shapes(input_shape, model_inputs(read_model(model))) if input_shape else {}
     options = Options(
         hyperplanes=hyperplanes,
-        merge="mean" if merge == "mean" else "scaled",
+        merge=merge,
         skip_first=skip_first,
         include=include,
         exclude=exclude,

@@ -17,6 +17,7 @@ from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
+from haste_export.contract import MERGES
 from haste_export.errors import OptionError, OutputError
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge, Outcome
@@ -48,7 +49,7 @@ Examples:
 @click.option("--hyperplanes", callback=numbers(1), help="Values of L, or levels.  [default: 8,10,14,20; all levels]")
 @click.option("--setting", type=click.IntRange(1), help="The one shown in detail. [default: the middle one]")
 @click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Which sample to look at.")
-@click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
+@click.option("--merge", type=click.Choice(MERGES), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the hyperplanes.")
 @click.option("--plan", "plan_path", type=click.Path(path_type=Path), help="Compress a plain model by this plan.")

@@ -22,6 +22,7 @@ from haste_export.cli.outputs import check_outputs
 from haste_export.cli.parameters import ModelPath, decimals, not_negative
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
+from haste_export.contract import MERGES
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
@@ -94,7 +95,7 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 @click.option("--levels", type=click.IntRange(1), default=3, show_default=True, help="Levels to choose.")
 @click.option("--hyperplanes", callback=numbers(1), default="6,7,8,9,10,12,14,17,20,24", show_default=True)
 @click.option("--tau", "taus", callback=decimals(), default="0", show_default=True, help="Values to try; 0 is none.")
-@click.option("--merge", type=click.Choice(["scaled", "mean"]), default="scaled", show_default=True)
+@click.option("--merge", type=click.Choice(MERGES), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
 @click.option("--patch", type=int, default=Options.patch, show_default=True, help="A patch is p x p output pixels.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the hyperplanes and the search.")

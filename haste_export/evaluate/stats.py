@@ -38,7 +38,7 @@ class Layer:
         name: of the node.
         compressed: whether it is a HasteConv.
         shape: its sizes, for one sample; of a grouped convolution, with the channels of one group.
-        merge: "scaled" or "mean", of a HasteConv.
+        merge: "scaled", "mean" or "norm", of a HasteConv.
         hyperplanes: int8 [Lmax, Q], of a HasteConv.
         input_bytes: of its input tensor [C, H, W], float32, for one sample.
     """

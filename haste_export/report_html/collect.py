@@ -95,7 +95,7 @@ def group_all(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
 
 
 def merge_all(cut: Floats, labels: npt.NDArray[np.int64], how: str) -> Floats:
-    """What every channel's window [P, C, Q] is replaced by: its bucket's mean u, or a_i·u when scaled."""
+    """What every channel's window [P, C, Q] is replaced by: its bucket's mean u, or a_i·u (scaled, norm)."""
     patches, channels, _ = cut.shape
     member = (labels[:, :, None] == np.arange(channels)).astype(np.float32)  # [P, C, bucket]
     sizes = np.maximum(member.sum(axis=1), 1)
@@ -104,7 +104,9 @@ def merge_all(cut: Floats, labels: npt.NDArray[np.int64], how: str) -> Floats:
     if how == "mean":
         return own
     energy = (own * own).sum(axis=2)
-    a = np.divide((cut * own).sum(axis=2), energy, out=np.zeros((patches, channels), np.float32), where=energy > 0)
+    product = (cut * (cut if how == "norm" else own)).sum(axis=2)
+    a = np.divide(product, energy, out=np.zeros((patches, channels), np.float32), where=energy > 0)
+    a = np.sqrt(a) if how == "norm" else a
     return np.asarray(a[:, :, None] * own, np.float32)
 
 

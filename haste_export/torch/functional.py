@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from haste_export.contract import MERGES
+
 PARTIAL_SUMS = 16
 _ELEMENTS_AT_ONCE = 1 << 24
 """Window elements in one piece of work: 64 MB, and a few times that in temporaries."""
@@ -35,11 +37,11 @@ def haste_conv2d(
 ) -> Tensor:
     """The operator on x [N,C,H,W], weight [M,C,kH,kW], bias [M], hyperplanes int8 [Lmax,Q] with L = `count`.
 
-    L of 0 or less is the plain convolution. `tau` bounds the error of the scaled merge. Returns [N,M,H',W'].
-    Raises ValueError for L above Lmax and for an unknown merge.
+    L of 0 or less is the plain convolution. `tau` bounds the error of the merges `scaled` and `norm`.
+    Returns [N,M,H',W']. Raises ValueError for L above Lmax and for an unknown merge.
     """
-    if merge not in ("scaled", "mean"):
-        raise ValueError(f"merge {merge!r} is neither 'scaled' nor 'mean'")
+    if merge not in MERGES:
+        raise ValueError(f"merge {merge!r} is none of {', '.join(MERGES)}")
     if count > len(hyperplanes):
         raise ValueError(f"L = {count} hyperplanes asked for, but there are {len(hyperplanes)}")
     top, left, bottom, right = pads
@@ -108,10 +110,11 @@ def group(codes: Tensor) -> Tensor:
 
 
 def merge_windows(cut: Tensor, labels: Tensor, merge: str, tau: float = 0.0) -> Tensor:
-    """What every channel's window [P, C, Q] is replaced by: its bucket's mean u, or a_i·u with a_i = ⟨x_i,u⟩/⟨u,u⟩.
+    """What every channel's window [P, C, Q] is replaced by: its bucket's mean u, or a_i·u.
 
-    With τ > 0 (scaled) a member of a bucket of several whose residual exceeds τ times the patch's mean energy keeps its
-    own window, and so does the last member left that is not zero.
+    `scaled`: a_i = ⟨x_i,u⟩/⟨u,u⟩; `norm`: a_i = ‖x_i‖/‖u‖. With τ > 0 (not mean) a member of a bucket of several whose
+    residual exceeds τ times the patch's mean energy keeps its own window, and so does the last member left that is
+    not zero.
     """
     index = labels[:, :, None].expand_as(cut)
     sizes = torch.zeros_like(cut[:, :, 0]).scatter_add(1, labels, torch.ones_like(cut[:, :, 0]))
@@ -120,7 +123,11 @@ def merge_windows(cut: Tensor, labels: Tensor, merge: str, tau: float = 0.0) -> 
     if merge == "mean":
         return u
     energy = (u * u).sum(2)
-    a = torch.where(energy > 0, (cut * u).sum(2) / torch.where(energy > 0, energy, 1), 0)
+    own = cut * cut if merge == "norm" else cut * u
+    ratio = own.sum(2) / torch.where(energy > 0, energy, 1)
+    if merge == "norm":  # the slope of a root is infinite at zero
+        ratio = torch.where(ratio > 0, torch.where(ratio > 0, ratio, 1).sqrt(), 0)
+    a = torch.where(energy > 0, ratio, 0)
     scaled = torch.where(own_size[:, :, None] > 1, a[:, :, None] * u, cut)
     if not tau > 0:
         return scaled

@@ -22,7 +22,7 @@ class HasteConv2d(nn.Module):
         bias: [M], or None.
         hyperplanes: int8 buffer [Lmax, Q].
         count: L in use, from 1 to Lmax; 0 is the plain convolution. May be changed at any time.
-        tau: error bound of the scaled merge; 0 is none.
+        tau: error bound of the merges `scaled` and `norm`; 0 is none.
     """
 
     hyperplanes: Tensor

@@ -30,8 +30,8 @@ def _bytes(layer: Layer, stats: npt.NDArray[Any] | None, core: Core) -> int:
     if stats is None or stats[2] == stats[1]:
         return analytic.stock(_shape(layer), core).total
     kept = float(stats[2] / stats[1])
-    # The scaled merge gives zero channels the coefficient 0, so their filters are never read.
-    read = 1 - float(stats[5] / stats[1]) if layer.merge == "scaled" else 1.0
+    # All merges but `mean` give zero channels the coefficient 0, so their filters are never read.
+    read = 1 - float(stats[5] / stats[1]) if layer.merge != "mean" else 1.0
     return analytic.haste(_shape(layer), core, kept, read).total
 
 

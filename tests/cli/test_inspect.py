@@ -11,6 +11,7 @@ import pytest
 
 import haste_export
 from haste_export import Options
+from haste_export.contract import MERGES, Merge
 from haste_export.flops import Compression, LayerShape, layer_cost
 from haste_export.inspection import break_even
 
@@ -138,9 +139,9 @@ def test_unknown_opset(tmp_path: Path) -> None:
     assert "999" in result.stderr
 
 
-@pytest.mark.parametrize("merge", ["scaled", "mean"])
-def test_break_even_is_where_the_costs_meet(merge: str) -> None:
-    shape, options = LayerShape(64, 64, 30, 30, 3, 3), Options(merge="mean" if merge == "mean" else "scaled")
+@pytest.mark.parametrize("merge", MERGES)
+def test_break_even_is_where_the_costs_meet(merge: Merge) -> None:
+    shape, options = LayerShape(64, 64, 30, 30, 3, 3), Options(merge=merge)
     r = break_even(shape, options)
     cost = layer_cost(shape, Compression(r, 0.0), options.hyperplanes, options.sparsity, merge)
     assert cost.haste == pytest.approx(cost.regular, rel=1e-9)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from haste_export.contract import MERGES
 from tests.cuda.compare import HALF_TINY, HALF_UNIT, as_stored, check_values, conv_of
 from tests.cuda.device import Target
 from tests.operator.c_api import NativeError
@@ -27,7 +28,7 @@ def test_given_grouping(target: Target, case: Case) -> None:
     check_values(target, case)
 
 
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("kind", ["normal", "relu", "equal", "scaled"])
 @pytest.mark.parametrize("count", [0, 1, 6, 14, 20])
 def test_end_to_end(target: Target, merge_how: str, kind: str, count: int) -> None:
@@ -38,8 +39,22 @@ def test_end_to_end(target: Target, merge_how: str, kind: str, count: int) -> No
 @pytest.mark.parametrize("tau", [0.02, 0.3, 0.9, 2.0])
 @pytest.mark.parametrize("kind", ["relu", "scaled"])
 @pytest.mark.parametrize("patch", [2, 3])
-def test_error_bound(target: Target, tau: float, kind: str, patch: int) -> None:
-    check_values(target, replace(LAYER, tau=tau, kind=kind, patch=patch))
+@pytest.mark.parametrize("merge_how", ["scaled", "norm"])
+def test_error_bound(target: Target, tau: float, kind: str, patch: int, merge_how: str) -> None:
+    check_values(target, replace(LAYER, tau=tau, kind=kind, patch=patch, merge_how=merge_how))
+
+
+@pytest.mark.parametrize(("large", "left"), [(1e20, True), (1.0, False), (1e-23, True)])
+def test_norms_that_cannot_be_taken(target: Target, large: float, left: bool) -> None:
+    """Two members cancel and the others share a good mean: where a norm overflows or underflows its member leaves."""
+    case = Case(channels=8, height=3, width=3, kernel=(1, 1), pads=(0, 0, 0, 0), groups=1, merge_how="norm")
+    problem = build(case)
+    x = np.ones_like(problem.x)
+    x[0, 0], x[0, 1] = large, -large
+    with conv_of(target, replace(problem, weights=np.ones_like(problem.weights))) as conv:
+        y = conv.run(x, labels=problem.labels).y
+    # The six others keep their length; those that leave cancel, and those that stay point the way of the mean.
+    np.testing.assert_allclose(y - problem.bias[:, None, None], 6.0 if left else 8.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

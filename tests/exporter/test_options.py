@@ -18,7 +18,7 @@ from haste_export.options import NameFilter
         ({"max_hyperplanes": 0}, "max_hyperplanes must be 1 to 32"),
         ({"sparsity": 1.0}, "sparsity must be"),
         ({"sparsity": float("nan")}, "sparsity must be"),
-        ({"merge": "median"}, "merge must be 'scaled' or 'mean'"),
+        ({"merge": "median"}, "merge must be one of scaled, mean, norm"),
         ({"patch": 0}, "patch must be 1 to 16"),
         ({"seed": -1}, "seed must not be negative"),
         ({"tau": float("inf")}, "tau must be finite"),

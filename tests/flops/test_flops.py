@@ -42,6 +42,7 @@ def test_scaled_pays_for_its_multiplications() -> None:
     mean = layer_cost(SMALL, HALF, 10, 0.5, "mean")
     scaled = layer_cost(SMALL, HALF, 10, 0.5, "scaled")
     assert scaled == replace(mean, coefficients=1600, merge_filters=1152)  # 4 * 4 * 4 * 25, and twice 576
+    assert layer_cost(SMALL, HALF, 10, 0.5, "norm") == scaled
     assert (mean.haste, scaled.haste) == (14094, 16270)
     assert (round(mean.reduction, 3), round(scaled.reduction, 3)) == (0.32, 0.215)
 

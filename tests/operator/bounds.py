@@ -7,8 +7,8 @@ magnitudes (Higham, Accuracy and Stability of Numerical Algorithms). Fused multi
 A HasteConv rounds in four places, and the bound follows the errors of each through the next:
 
 1. the mean u of a bucket's windows (n members: n - 1 additions and a scaling that may itself be a rounded reciprocal);
-2. the coefficient a = <x,u> / <u,u>, which inherits the error of u; where cancellation makes <u,u> as small as
-   its own error the bound is infinite and the element proves nothing;
+2. the coefficient a = <x,u> / <u,u>, or a = |x| / |u|, which inherits the error of u; where cancellation makes
+   <u,u> as small as its own error the bound is infinite and the element proves nothing;
 3. the merged filters, sums over the members;
 4. the convolution over buckets and taps, the bias, the residual, the activation.
 
@@ -106,16 +106,22 @@ def merge_error(x: Float64, merged: Merged, how: str) -> MergeError:
     shared = (merged.averaging > 0).sum(axis=1)  # channels that were averaged; of one, the window is taken as it is
     inputs = np.where(shared > 1, [gamma(n + 1) for n in shared], 0.0)[:, None] * (merged.averaging @ np.abs(x))
     errors = np.zeros_like(merged.coefficients)
-    if how == "scaled":
+    if how != "mean":
         for bucket in np.flatnonzero(shared > 1):
             members = np.flatnonzero(merged.members[bucket])
             a = merged.coefficients[bucket, members]
-            errors[bucket, members] = coefficient_error(x[members], merged.inputs[bucket], inputs[bucket], a)
+            errors[bucket, members] = coefficient_error(x[members], merged.inputs[bucket], inputs[bucket], a, how)
     return MergeError(inputs, errors)
 
 
-def coefficient_error(x: Float64, u: Float64, u_error: Float64, a: Float64) -> Float64:
-    """Bound the error of a_i = <x_i,u> / <u,u> for windows x [n, Q]; infinite where <u,u> may be all error."""
+def coefficient_error(x: Float64, u: Float64, u_error: Float64, a: Float64, how: str = "scaled") -> Float64:
+    """Bound the error of a_i of windows x [n, Q]; infinite where <u,u> may be all error.
+
+    For a_i = <x_i,u> / <u,u> it is the error of a quotient. a_i = |x_i| / |u| is the root of one whose numerator has
+    the relative error g = gamma(Q), for x is exact, and whose denominator has b. So a is off by a factor between
+    sqrt((1 - g) / (1 + b)) and sqrt((1 + g) / (1 - b)), and F = 1 / sqrt((1 - g) (1 - b)) is at least the latter
+    and 1 / F at most the former. Two roots, a reciprocal and a product are four roundings more.
+    """
     length = x.shape[1]
     u_size = np.abs(u) + u_error
     top = np.abs(x) @ u_error + gamma(length) * (np.abs(x) @ u_size)
@@ -125,6 +131,9 @@ def coefficient_error(x: Float64, u: Float64, u_error: Float64, a: Float64) -> F
         return np.zeros(len(x))
     if energy <= bottom:
         return np.full(len(x), np.inf)
+    if how == "norm":
+        own = a * (1 / np.sqrt((1 - gamma(length)) * (1 - bottom / energy)) - 1)
+        return own + gamma(4) * (a + own)
     inherited = (top + np.abs(a) * bottom) / (energy - bottom)
     return inherited + gamma(2) * (np.abs(a) + inherited)
 
@@ -209,14 +218,16 @@ def _through_activation(error: Float64, result: HasteResult, activation: str) ->
 def tau_is_trusted(problem: Problem, result: HasteResult) -> bool:
     """Whether every decision that tau makes is clearer than the rounding of a float32 implementation."""
     case = problem.case
-    if case.merge_how != "scaled" or not case.tau > 0:
+    if case.merge_how == "mean" or not case.tau > 0:
         return True
     patches = problem.windows().astype(np.float64).reshape(-1, case.channels, int(np.prod(case.geometry.window)))
     labels = result.codes.reshape(-1, case.channels)
-    return all(_patch_is_trusted(x, group(codes), case.tau) for x, codes in zip(patches, labels, strict=True))
+    return all(
+        _patch_is_trusted(x, group(codes), case.tau, case.merge_how) for x, codes in zip(patches, labels, strict=True)
+    )
 
 
-def _patch_is_trusted(x: Float64, buckets: np.ndarray[tuple[int], np.dtype[np.int64]], tau: float) -> bool:
+def _patch_is_trusted(x: Float64, buckets: np.ndarray[tuple[int], np.dtype[np.int64]], tau: float, how: str) -> bool:
     limit = float(np.float32(tau)) * (x * x).sum() / len(x)
     length = x.shape[1]
     for bucket in range(int(buckets.max(initial=-1)) + 1):
@@ -224,15 +235,19 @@ def _patch_is_trusted(x: Float64, buckets: np.ndarray[tuple[int], np.dtype[np.in
         if len(members) < 2:
             continue
         u = members.mean(axis=0)
-        a = coefficients(members, u)
+        a = coefficients(members, u, how)
         u_error = gamma(len(members) + 1) * np.abs(members).mean(axis=0)
-        a_error = coefficient_error(members, u, u_error, a)
+        a_error = coefficient_error(members, u, u_error, a, how)
         energy = (members**2).sum(axis=1)
         residual = ((members - a[:, None] * u) ** 2).sum(axis=1)
-        # As ||x||^2 - a <x,u> or as a sum of squares of differences: both are within the sum of these.
+        # As ||x||^2 - a <x,u>, for `norm` as twice that, or as a sum of squares of differences: all are within the sum
+        # of these.
+        times = 2 if how == "norm" else 1
         shift = a_error[:, None] * np.abs(u) + np.abs(a)[:, None] * u_error + gamma(3) * np.abs(members)
         product = np.abs(members @ u) * a_error + np.abs(a) * (np.abs(members) @ (u_error + gamma(length) * np.abs(u)))
-        error = (2 * np.abs(members) * shift + shift**2).sum(axis=1) + product + gamma(length + 3) * 2 * energy
+        error = (2 * np.abs(members) * shift + shift**2).sum(axis=1) + times * (
+            product + gamma(length + 3) * 2 * energy
+        )
         error += gamma(length + len(x) + 3) * limit
         if not (np.abs(residual - limit) >= error).all():
             return False

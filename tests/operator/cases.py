@@ -14,6 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from haste_export.contract import MERGES
 from haste_export.reference import Float32, Geometry, HasteResult, Labels, Pads, haste_conv, windows
 from tests.operator import native
 from tests.operator.c_api import ConvOptions
@@ -244,7 +245,7 @@ def value_cases(draw: st.DrawFn) -> Case:
         patch=draw(st.one_of(st.just(3), st.integers(1, 5))),
         kind=draw(st.sampled_from((*ORDINARY, "integers"))),
         seed=draw(st.integers(0, 2**31)),
-        merge_how=draw(st.sampled_from(("scaled", "mean"))),
+        merge_how=draw(st.sampled_from(MERGES)),
         tau=draw(st.sampled_from((0.0, 0.0, 0.3, 1.0, -1.0))),
         activation=draw(st.sampled_from(tuple(ACTIVATIONS))),
         residual=draw(st.booleans()),

@@ -63,6 +63,27 @@ def test_coefficient_error_holds(members: int, offset: float) -> None:
         assert np.isfinite(bound).all()
 
 
+@pytest.mark.parametrize("members", [2, 3, 17, 200])
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_error_of_the_norms_holds(members: int, offset: float) -> None:
+    """Both ways to write it in float32: a root of a quotient, and a product of two roots."""
+    rng = np.random.default_rng(members)
+    for _ in range(50):
+        x = (rng.standard_normal((members, 25)) + offset).astype(np.float32)
+        exact = x.astype(np.float64)
+        u = exact.mean(axis=0)
+        a = np.sqrt((exact**2).sum(axis=1) / (u @ u))
+        u32, _ = float32_scaled_merge(x)
+        squares = np.array([row @ row for row in x], np.float32)
+        u_error: Float64 = gamma(members + 1) * np.abs(exact).mean(axis=0)
+        bound = coefficient_error(exact, u, u_error, a, "norm")
+        for a32 in (np.sqrt(squares / (u32 @ u32)), np.sqrt(squares) * np.sqrt(np.float32(1) / (u32 @ u32))):
+            assert a32.dtype == np.float32
+            assert (np.abs(a32 - a) <= bound).all()
+        assert np.isfinite(bound).all()
+        assert offset == 0 or (bound < 1e-4 * a).all()
+
+
 def test_coefficient_error_is_infinite_where_nothing_is_known() -> None:
     x = np.array([[1.0, 1e-9], [-1.0, 1e-9]])
     u = x.mean(axis=0)

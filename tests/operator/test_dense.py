@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from haste_export.contract import MERGES
 from haste_export.reference import Float32, Float64, pack, unpack
 from tests.operator import native
 from tests.operator.bounds import gamma, tolerance
@@ -66,7 +67,7 @@ def test_library_is_conv(case: Case) -> None:
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("count", [0, -1, -(2**40)])
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 def test_any_l_below_one_is_dense(count: int, merge_how: str) -> None:
     """With the statistics of a run that merged nothing."""
     case = Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from haste_export.contract import MERGES
 from tests.operator import native
 from tests.operator.cases import ORDINARY, Case, build, reproduction, value_cases
 from tests.operator.compare import check_values
@@ -36,7 +37,7 @@ def test_run(case: Case) -> None:
         check_run(case)
 
 
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("kind", ORDINARY)
 @pytest.mark.parametrize("tau", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("count", [1, 4, 14])

@@ -62,7 +62,7 @@ def create(params: ConvParams | None, weights: bool = True, bias: bool = True, p
         ("patch", -3, "patch"),
         ("max_hyperplanes", 0, "hyperplanes"),
         ("max_hyperplanes", 33, "hyperplanes"),
-        ("merge", 2, "merge"),
+        ("merge", 3, "merge"),
         ("activation", 7, "activation"),
         ("activation", -1, "activation"),
         ("weight_layout", 9, "layout"),

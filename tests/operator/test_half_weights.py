@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from haste_export.contract import MERGES
 from tests.operator import native
 from tests.operator.cases import Case, build
 
@@ -27,7 +28,7 @@ BUCKETS = {
 }
 
 
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
 @pytest.mark.parametrize("buckets", BUCKETS.values(), ids=BUCKETS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda case: f"{case.kernel}-{case.height}x{case.width}")

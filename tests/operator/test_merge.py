@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from haste_export.contract import MERGES
 from tests.operator import native
 from tests.operator.cases import ACTIVATIONS, CHANNELS, OUTPUTS, Case, build, reproduction, value_cases
 from tests.operator.compare import check_values
@@ -31,7 +32,7 @@ def test_given_grouping(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("kind", ["normal", "relu", "equal", "scaled"])
 @pytest.mark.parametrize("groups", [1, 7, 500])
 def test_merges(merge_how: str, kind: str, groups: int) -> None:
@@ -41,8 +42,9 @@ def test_merges(merge_how: str, kind: str, groups: int) -> None:
 @pytest.mark.parametrize("tau", [0.02, 0.3, 0.9, 2.0])
 @pytest.mark.parametrize("kind", ["relu", "scaled"])
 @pytest.mark.parametrize("patch", [2, 3])
-def test_error_bound(tau: float, kind: str, patch: int) -> None:
-    check(replace(LAYER, tau=tau, kind=kind, patch=patch))
+@pytest.mark.parametrize("merge_how", ["scaled", "norm"])
+def test_error_bound(tau: float, kind: str, patch: int, merge_how: str) -> None:
+    check(replace(LAYER, tau=tau, kind=kind, patch=patch, merge_how=merge_how))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -83,7 +85,7 @@ def test_pads_wider_than_the_image() -> None:
     check(replace(LAYER, height=2, width=3, pads=(9, 8, 10, 7), groups=4))
 
 
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 def test_buckets_that_cancel(merge_how: str) -> None:
     """u = 0: the bucket is skipped, with or without its filters."""
     problem = build(replace(LAYER, kind="integers", groups=1, merge_how=merge_how, channels=16))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from haste_export.contract import MERGES
 from haste_export.reference import Float32, pack
 from tests.operator import native
 from tests.operator.bounds import tolerance
@@ -86,7 +87,7 @@ def check_case(case: Case, threads: int = 1) -> None:
 # -- values ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("merge_how", ["scaled", "mean"])
+@pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, 6, 20])
 def test_values_and_statistics(merge_how: str, threads: int, count: int) -> None:

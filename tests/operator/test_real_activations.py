@@ -106,7 +106,9 @@ def test_codes(index: int, isa: str) -> None:
 
 
 @pytest.mark.parametrize("index", LAYERS)
-@pytest.mark.parametrize(("merge_how", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.05)])
+@pytest.mark.parametrize(
+    ("merge_how", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.05), ("norm", 0.0), ("norm", 0.05)]
+)
 def test_values(index: int, merge_how: str, tau: float) -> None:
     problem = problem_of(index, 14, merge_how, tau)
     expected = problem.reference()

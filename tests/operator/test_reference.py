@@ -119,7 +119,11 @@ def test_identity_of_the_paper(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("merge_how", "filters", "pixels"),
-    [("mean", [11, 1100], [16.5, 583, 1650, 16.5]), ("scaled", [14, 200], [21, 142, 300, 21])],
+    [
+        ("mean", [11, 1100], [16.5, 583, 1650, 16.5]),
+        ("scaled", [14, 200], [21, 142, 300, 21]),
+        ("norm", [14, 200], [21, 142, 300, 21]),  # every member is a multiple of u: both give it back whole
+    ],
 )
 def test_the_example_of_the_documentation(merge_how: str, filters: list[float], pixels: list[float]) -> None:
     """docs/method.md, "A worked example", number by number."""
@@ -150,6 +154,20 @@ def test_error_bound_lets_members_leave() -> None:
     assert nearly_all.stats()[2:].tolist() == [3, 0, 0, 0, 0, 2]
     assert (expanded(nearly_all) == x).all()
     assert (expanded(merge(x, everyone, "scaled", 1e-9)) == x).all(), "everybody leaves"
+
+
+def test_norm_keeps_lengths_and_has_the_same_error_bound() -> None:
+    """The same three: |u|^2 = 5, so a = sqrt(9/5), sqrt(2), sqrt(4/5), and residuals 2 (|x|^2 - a <x,u>)."""
+    x = np.array([[3.0, 0.0], [3.0, 1.0], [0.0, 2.0]])
+    everyone = np.zeros(3, np.int64)
+    unbounded = merge(x, everyone, "norm")
+    assert np.allclose(unbounded.coefficients[0] ** 2, [9 / 5, 2, 4 / 5], rtol=1e-15)
+    assert np.allclose(np.linalg.norm(expanded(unbounded), axis=1), np.linalg.norm(x, axis=1), rtol=1e-15)
+    residual = ((expanded(unbounded) - x) ** 2).sum(axis=1) / (23 / 3)
+    assert np.allclose(residual * 23 / 3, [1.90031, 0.20101, 4.42229], atol=1e-5)
+    for edge, left in zip(residual, [(2, 1), (3, 2), (1, 0)], strict=True):
+        below, above = (merge(x, everyone, "norm", float(edge * factor)).left for factor in (0.999, 1.001))
+        assert (below, above) == left
 
 
 def test_zero_channels_never_leave_and_are_not_counted_as_company() -> None:
@@ -200,7 +218,7 @@ def test_activations(name: str, params: tuple[float, ...], x: float, expected: f
         ({"hyperplanes": np.zeros((6, 9), np.int8)}, "25 columns"),
         ({"hyperplanes": np.zeros((33, 25), np.int8)}, "at most 32"),
         ({"bias": np.zeros(3, np.float32)}, "belong together"),
-        ({"merge_how": "max"}, "neither"),
+        ({"merge_how": "max"}, "none of scaled, mean, norm"),
         ({"activation": "Gelu"}, "Gelu"),
         ({"x": np.zeros((1, 4, 2, 2), np.float32)}, "does not fit"),
         ({"x": np.zeros((1, 4, 0, 5), np.float32)}, "positive"),

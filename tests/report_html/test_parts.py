@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
+from haste_export.contract import MERGES
 from haste_export.flops import LayerShape, plain_layer
 from haste_export.reference import group, merge
 from haste_export.report_html.charts import Axis, Series, line_chart
@@ -48,7 +49,7 @@ def test_group_all_numbers_buckets_as_the_reference() -> None:
         np.testing.assert_array_equal(own, group(row))
 
 
-@pytest.mark.parametrize("how", ["scaled", "mean"])
+@pytest.mark.parametrize("how", MERGES)
 def test_merge_all_is_the_reference_merge_expanded(how: str) -> None:
     cut = RNG.standard_normal((4, 9, 25)).astype(np.float32)
     cut[:, 2] = 0

@@ -39,7 +39,8 @@ def test_a_power_step_leaves_less(case: tuple[torch.Tensor, ...]) -> None:
 
 def test_energy_is_kept(case: tuple[torch.Tensor, ...]) -> None:
     cut, labels, weight = case
-    torch.testing.assert_close(merging.keep_energy(cut, labels, weight).windows.norm(dim=2), cut.norm(dim=2))
+    norm = merging.MERGINGS["a that keeps every member's norm"]
+    torch.testing.assert_close(norm.apply(cut, labels, weight).windows.norm(dim=2), cut.norm(dim=2))
     whole = merging.keep_energy_of_mean(cut, labels, weight).windows
     torch.testing.assert_close((whole * whole).sum((1, 2)), (cut * cut).sum((1, 2)))
 

@@ -60,7 +60,9 @@ def test_codes_are_bit_identical_to_the_reference(case: tuple[int, ...]) -> None
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("merge", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.1)])
+@pytest.mark.parametrize(
+    ("merge", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.1), ("norm", 0.0), ("norm", 0.1)]
+)
 @pytest.mark.parametrize("count", [0, 4, 12])
 def test_values_are_the_operators(case: tuple[int, ...], merge: str, tau: float, count: int) -> None:
     x, weight, bias, planes = tensors(case)
@@ -108,8 +110,9 @@ def test_compress_swaps_what_is_eligible_and_leaves_the_original(network: Networ
     assert 0 < (approximate - exact).norm() / exact.norm() < 0.5
 
 
-def test_gradients_reach_the_weights(network: Network) -> None:
-    compressed = compress(network, hyperplanes=8)
+@pytest.mark.parametrize("merge", ["scaled", "mean", "norm"])
+def test_gradients_reach_the_weights(network: Network, merge: str) -> None:
+    compressed = compress(network, hyperplanes=8, merge=merge)
     compressed(X).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in compressed.parameters())
 

@@ -9,6 +9,7 @@ import click
 
 from haste_export.cli.bench import numbers
 from haste_export.cli.parameters import decimals
+from haste_export.contract import MERGES
 
 
 def options(function: Any) -> Any:
@@ -25,7 +26,7 @@ def options(function: Any) -> Any:
 
 def merge_option(function: Any) -> Any:
     """Which merge."""
-    return click.option("--merge", type=click.Choice(["mean", "scaled"]), default="mean", show_default=True)(function)
+    return click.option("--merge", type=click.Choice(MERGES), default="mean", show_default=True)(function)
 
 
 @click.group()
@@ -126,7 +127,7 @@ def calibrate_option(function: Any) -> Any:
 @calibrate_option
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-@click.option("--merge", "merges", type=click.Choice(["mean", "scaled"]), multiple=True, default=("mean", "scaled"))
+@click.option("--merge", "merges", type=click.Choice(MERGES), multiple=True, default=("mean", "scaled"))
 @click.option("--synthetic", is_flag=True, help="Also calibrate on synthetic images.")
 def correction(
     model: Path,

@@ -54,7 +54,7 @@ def _terms(layer: Layer, compression: Compression, count: int) -> Iterator[tuple
     h, w, k2, q2 = shape.out_h, shape.out_w, shape.kernel_h * shape.kernel_w, layer.hyperplanes.shape[1]
     c, m, n = shape.in_channels, shape.out_channels, -(-h // shape.patch) * -(-w // shape.patch)
     r, buckets, used = compression.r, compression.m, 1 - float((layer.hyperplanes[:count] == 0).mean())
-    scaled = layer.merge == "scaled"
+    scaled = layer.merge != "mean"
     rows = [
         ("regular", "2·H·W·K²·C·M", f"2·{h}·{w}·{k2}·{c}·{m}", 2 * h * w * k2 * c * m),
         ("centring", "2·n·C·q²", f"2·{n}·{c}·{q2}", 2 * n * c * q2),

@@ -93,14 +93,6 @@ def power_step_by_filters(cut: Tensor, labels: Tensor, weight: Tensor) -> Merged
     return _towards(cut, weighted_mean(cut, labels, weights))
 
 
-def keep_energy(cut: Tensor, labels: Tensor, _: Tensor) -> Merged:
-    """Every member keeps its own norm: a_i = ‖x_i‖ / ‖u‖, which no correction would have to restore."""
-    u = weighted_mean(cut, labels, _ones(cut))
-    norm = u.norm(dim=2)
-    a = torch.where(norm > 0, cut.norm(dim=2) / norm.clamp_min(1e-30), 0)
-    return Merged(a[:, :, None] * u)
-
-
 def keep_energy_of_mean(cut: Tensor, labels: Tensor, _: Tensor) -> Merged:
     """The paper's merge, with each bucket's mean scaled so that the members' energy is kept as a whole."""
     u = weighted_mean(cut, labels, _ones(cut))
@@ -137,7 +129,7 @@ MERGINGS = {
     "u after a power step": Merging(power_step, extra=6),
     "u weighted by the filters' energy": Merging(by_filters, extra=1),
     "u after a power step, filters' energy": Merging(power_step_by_filters, extra=7),
-    "a that keeps every member's norm": Merging(keep_energy),
+    "a that keeps every member's norm": Merging(_product("norm")),
     "mean that keeps the bucket's energy": Merging(keep_energy_of_mean, "mean", extra=2),
     "faint buckets skipped, 0.01": Merging(without_faint(0.01), extra=2),
     "faint buckets skipped, 0.1": Merging(without_faint(0.1), extra=2),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from haste_export.contract import Merge
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import read_plan
 
-Merge = Literal["scaled", "mean"]
 MERGES: tuple[Merge, ...] = ("mean", "scaled")
 LARGEST_L = 32
 
@@ -21,7 +21,7 @@ class Method:
     """Everything about a compression but L, τ and the seed.
 
     Attributes:
-        merge: "mean" or "scaled".
+        merge: "mean", "scaled" or "norm".
         sparsity: share of zeros in the hyperplanes.
         patch: p.
         corrected: whether gain and bias of every layer are corrected on unlabelled images.
