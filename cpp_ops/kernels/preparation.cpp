@@ -61,15 +61,22 @@ void Preparation::fill(Queue& queue, Tile& tile) {
   add_group(queue, run_.columns, tile);
 }
 
+namespace {
+
+bool adjoins(const Segment& left, const Segment& right) {
+  return left.image == right.image && left.row == right.row && left.column + left.count == right.column;
+}
+
+}  // namespace
+
 bool Preparation::add_group(Queue& queue, int64_t most, Tile& tile) {
   int64_t first = 0;
   const int count = queue.take(most, first);
   if (count == 0) return false;
   const int64_t column = first % run_.columns, row = first / run_.columns % run_.rows,
                 image = first / run_.columns / run_.rows;
-  const Segment* last = tile.segments ? &tile.segment[tile.segments - 1] : nullptr;
-  if (!last || last->image != image || last->row != row || last->column + last->count != column)
-    tile.segment[tile.segments++] = {tile.patches, 0, image, row, column};
+  const Segment next{tile.patches, 0, image, row, column};
+  if (tile.segments == 0 || !adjoins(tile.segment[tile.segments - 1], next)) tile.segment[tile.segments++] = next;
   tile.segment[tile.segments - 1].count += count;
   group(image, row, column, first, count, tile);
   return true;
