@@ -4,6 +4,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "convolution.h"
 #include "error.h"
 #include "scratch.h"
 
@@ -167,7 +168,7 @@ void Layer::regular_buckets(int members) {
 
 void Layer::convolve() {
   const Geometry& g = conv_->geometry;
-  const int step = g.winograd ? 1 : conv_->kernels->blocks_at_once;
+  const int step = blocks_per_call(*conv_);
   int blocks = 0;
   for (int block = 0; block < g.blocks_out; block += blocks) {
     blocks = static_cast<int>(ceil_div(g.blocks_out - block, ceil_div(g.blocks_out - block, step)));

@@ -49,15 +49,13 @@ int Queue::take(int64_t most, int64_t& first) {
 }
 
 void Preparation::fill(Queue& queue, const TileLimits& limits, Tile& tile) {
-  tile.patches = tile.segments = 0;
-  tile.floats = 0;
+  tile.clear();
   while (tile.patches < limits.patches && tile.floats < limits.floats)
     if (!add_group(queue, limits.patches - tile.patches, tile)) break;
 }
 
 void Preparation::fill(Queue& queue, Tile& tile) {
-  tile.patches = tile.segments = 0;
-  tile.floats = 0;
+  tile.clear();
   add_group(queue, run_.columns, tile);
 }
 

@@ -19,6 +19,8 @@ struct Tile {
   PatchWork* work = nullptr;
   float* windows = nullptr;  // merged windows of all patches, close together
   size_t floats = 0;         // of them
+
+  void clear() { patches = segments = 0, floats = 0; }
 };
 
 struct TileLimits {

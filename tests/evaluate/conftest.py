@@ -10,7 +10,7 @@ from haste_export.evaluate.dataset import Dataset, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, load_whole
 from haste_export.options import Options
-from runtime_ops import LibraryNotFoundError, library_path
+from tests.built import require_library
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +25,7 @@ def images(stock: onnx.ModelProto) -> Dataset:
 
 @pytest.fixture(scope="session")
 def library() -> Path:
-    try:
-        return Path(library_path())
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
+    return Path(require_library())
 
 
 @pytest.fixture(scope="session")

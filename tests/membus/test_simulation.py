@@ -19,8 +19,8 @@ from haste_export.membus.layers import LayerShape, cut_layers, extract
 from haste_export.membus.qemu import QemuSimulator, find_qemu, read_record
 from haste_export.membus.simulation import Job, total
 from haste_export.membus.valgrind import read_profile
-from runtime_ops import LibraryNotFoundError, library_path
 from tests.aarch64.models import Layer, make_pair
+from tests.built import require_library
 
 A72 = core("cortex-a72")
 LAYERS = [Layer(32, 48), Layer(48, 64)]
@@ -37,10 +37,7 @@ def qemu() -> QemuSimulator:
 
 @pytest.fixture(scope="module")
 def library() -> str:
-    try:
-        return library_path()
-    except LibraryNotFoundError:
-        pytest.skip("libhaste_ops.so is not built (make native)")
+    return require_library()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import currently_in_test_context, event
 from haste_export.reference import Float64
 from tests.operator import native
 from tests.operator.bounds import tau_is_trusted, tolerance
-from tests.operator.cases import ORDINARY, Case, build
+from tests.operator.cases import ORDINARY, Case, Problem, build
 
 STATS = (
     *("patches", "channels", "buckets", "merged buckets"),
@@ -35,6 +35,16 @@ def assert_stats(got: Float64, expected: Float64, skip: tuple[int, ...] = ()) ->
     """Counts are equal or wrong."""
     wrong = [i for i in range(8) if i not in skip and got[i] != expected[i]]
     assert not wrong, "statistics: " + ", ".join(f"{STATS[i]} {got[i]:g}, expected {expected[i]:g}" for i in wrong)
+
+
+def assert_alignment_is_no_matter(problem: Problem, offsets: tuple[int, ...]) -> None:
+    """Weights that lie so many bytes off a cache line, and are then copied, give the bits of those used in place."""
+    outputs = []
+    for offset in offsets:
+        tensors = (problem.weights, problem.bias, problem.hyperplanes)
+        with native.Conv(*tensors, problem.case.options, weights_offset=offset) as conv:
+            outputs.append(problem.native_run(conv).y)
+    assert all((y == outputs[0]).all() for y in outputs)
 
 
 def note(what: str) -> None:

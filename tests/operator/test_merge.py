@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 
 from haste_export.contract import MERGES
-from tests.operator import native
 from tests.operator.cases import ACTIVATIONS, CHANNELS, OUTPUTS, Case, build, reproduction, value_cases
-from tests.operator.compare import check_values
+from tests.operator.compare import assert_alignment_is_no_matter, check_values
 from tests.operator.threads import examples
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -114,12 +113,7 @@ def test_mean_ignores_tau() -> None:
 def test_unaligned_weights_are_copied() -> None:
     """Packed weights that are not 64-byte aligned give the same bits as those used in place."""
     problem = build(replace(LAYER, w_layout="packed"))
-    outputs = []
-    for offset in (0, 4, 16, 60):
-        tensors = (problem.weights, problem.bias, problem.hyperplanes)
-        with native.Conv(*tensors, problem.case.options, weights_offset=offset) as conv:
-            outputs.append(problem.native_run(conv).y)
-    assert all((y == outputs[0]).all() for y in outputs)
+    assert_alignment_is_no_matter(problem, (0, 4, 16, 60))
 
 
 def test_not_a_number_reaches_the_output() -> None:

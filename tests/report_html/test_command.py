@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from haste_export.cli.export import command as export_command
 from haste_export.cli.report import command
 from haste_export.data import sample_file, sample_model
-from runtime_ops import LibraryNotFoundError, library_path
+from tests.built import require_library
 
 VOID = {"meta", "img", "link", "br", "input", "line", "rect", "circle", "polyline"}
 
@@ -41,10 +41,7 @@ class Checker(HTMLParser):
 
 @pytest.fixture(scope="module", autouse=True)
 def _library() -> None:
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
+    require_library()
 
 
 def report(*arguments: object) -> Result:

@@ -8,7 +8,7 @@ import pytest
 
 from haste_export.data import sample_file, sample_model
 from haste_export.plan import LayerSetting
-from runtime_ops import LibraryNotFoundError, library_path
+from tests.built import require_library
 from tools.evidence import equal
 from tools.evidence.measure import Measurement
 from tools.evidence.planes import BEST_OF, DRAWN
@@ -18,10 +18,7 @@ from tools.evidence.store import Store
 
 @pytest.fixture
 def measured(tmp_path: Path) -> Measurement:
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
+    require_library()
     return _measurement(tmp_path)
 
 

@@ -18,7 +18,8 @@ from haste_export.reference import hash_codes, haste_conv  # noqa: E402
 from haste_export.torch import HasteConv2d, compress, export, layers, set_hyperplanes  # noqa: E402
 from haste_export.torch.functional import group, haste_conv2d  # noqa: E402
 from haste_export.torch.functional import hash_codes as torch_codes  # noqa: E402
-from runtime_ops import LibraryNotFoundError, Session, library_path  # noqa: E402
+from runtime_ops import Session  # noqa: E402
+from tests.built import require_library  # noqa: E402
 
 CASES = [
     # C, M, H, W, kernel, pads (top, left, bottom, right), patch
@@ -149,10 +150,7 @@ def test_an_exported_module_is_a_compressed_model(network: Network, tmp_path: Pa
     batch = torch.cat([X, -X, X])
     with torch.no_grad():
         np.testing.assert_allclose(Session(path, library=False).run(batch.numpy())[0], network(batch), atol=1e-5)
-        try:
-            library_path()
-        except LibraryNotFoundError as error:
-            pytest.skip(str(error))
+        require_library()
         session = Session(path)
         for count in (None, 0, 5, 12):
             session.hyperplanes = count

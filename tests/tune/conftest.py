@@ -6,16 +6,13 @@ import pytest
 from haste_export.data import sample_file, sample_model
 from haste_export.evaluate.dataset import Dataset, load_dataset
 from haste_export.evaluate.models import load_whole
-from runtime_ops import LibraryNotFoundError, library_path
+from tests.built import require_library
 
 
 @pytest.fixture(scope="session")
 def stock() -> onnx.ModelProto:
     """The packaged sample; skips where the library is not built."""
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
+    require_library()
     return load_whole(sample_model())
 
 

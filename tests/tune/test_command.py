@@ -14,15 +14,13 @@ from haste_export.cli.tune import command
 from haste_export.data import sample_file, sample_model
 from haste_export.plan_file import read_plan
 from haste_export.tune.data_free import synthetic_images
-from runtime_ops import LibraryNotFoundError, Session, library_path
+from runtime_ops import Session
+from tests.built import require_library
 
 
 @pytest.fixture(autouse=True)
 def _library() -> None:
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
+    require_library()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from haste_export.evaluate.models import compressed_with
 from haste_export.options import Options
 from haste_export.tune.allocate import DENSE
 from haste_export.tune.stages import cut
-from runtime_ops import LibraryNotFoundError, Session, library_path
+from runtime_ops import Session
+from tests.built import require_library
 
 # A residual from two layers back, one that is a constant, a branch that reads what was made long before it, a pool.
 TEXT = """
@@ -41,10 +42,7 @@ agraph (float[2,16,9,9] x, bool flag) => (float[2,16,4,4] y)
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    try:
-        library_path()
-    except LibraryNotFoundError as error:
-        pytest.skip(str(error))
+    require_library()
     rng = np.random.default_rng(4)
     made = onnx.parser.parse_model(TEXT)
     for node in (node for node in made.graph.node if node.op_type == "Conv"):

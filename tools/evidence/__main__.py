@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,17 +14,63 @@ from haste_export.cli.bench import numbers
 from haste_export.cli.parameters import decimals
 from haste_export.contract import MERGES
 
+if TYPE_CHECKING:
+    from tools.evidence.emulation import Emulation
+    from tools.evidence.measure import Measurement
 
-def options(function: Any) -> Any:
-    """What all tables have in common."""
-    for option in (
-        click.option("--seeds", callback=numbers(0), default="0,1,2", show_default=True),
-        click.option("--limit", type=click.IntRange(1), help="Use the first samples only."),
-        click.option("--data", required=True),
-        click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
-    ):
-        function = option(function)
-    return function
+
+@dataclass(frozen=True)
+class Source:
+    """What a table is measured on: a model, labelled images, seeds, and images that corrections come from."""
+
+    model: Path
+    data: str
+    limit: int | None
+    seeds: list[int]
+    calibrate: str | None = None
+    samples: int = 128
+
+    def measurement(self) -> Measurement:
+        """With the native library."""
+        from tools.evidence.measure import Measurement
+
+        return Measurement(self.model, self.data, self.limit, self.seeds, self.calibrate, self.samples)
+
+    def emulation(self) -> Emulation:
+        """In PyTorch, of fewer images."""
+        from tools.evidence.emulation import Emulation
+
+        return Emulation(self.model, self.data, self.limit or 500, self.calibrate, self.samples)
+
+
+_SOURCE = (
+    click.option("--seeds", callback=numbers(0), default="0,1,2", show_default=True),
+    click.option("--limit", type=click.IntRange(1), help="Use the first samples only."),
+    click.option("--data", required=True),
+    click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
+)
+_CALIBRATION = (
+    click.option("--samples", type=click.IntRange(1), default=128, show_default=True),
+    click.option("--calibrate", required=True, metavar="DATA", help="Images to calibrate on; not those of --data."),
+)
+
+
+def source_options(*, calibrated: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that all tables have in common; the command gets them as its first argument, a Source."""
+    options = (*(_CALIBRATION if calibrated else ()), *_SOURCE)
+    names = ["model", "data", "limit", "seeds", *(["calibrate", "samples"] if calibrated else [])]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(**given: Any) -> None:
+            source = Source(**{name: given.pop(name) for name in names})
+            function(source, **given)
+
+        for option in options:
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def merge_option(function: Any) -> Any:
@@ -35,118 +84,85 @@ def main() -> None:
 
 
 @main.command()
-@options
+@source_options()
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12,14,20", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-def hyperplanes(
-    model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int], sparsity: float
-) -> None:
+def hyperplanes(source: Source, hyperplanes: list[int], sparsity: float) -> None:
     """Accuracy and cost over L (the paper's Tables 4 and 5)."""
-    from tools.evidence.measure import Measurement
     from tools.evidence.sweeps import hyperplane_table
 
-    click.echo(hyperplane_table(Measurement(model, data, limit, seeds), hyperplanes, sparsity).write())
+    click.echo(hyperplane_table(source.measurement(), hyperplanes, sparsity).write())
 
 
 @main.command()
-@options
+@source_options()
 @merge_option
 @click.option("--hyperplanes", "count", type=int, default=12, show_default=True)
 @click.option("--sparsities", callback=decimals(), default="0,0.33333,0.5,0.66667,0.8,0.9", show_default=True)
-def sparsity(
-    model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, count: int, sparsities: tuple[float, ...]
-) -> None:
+def sparsity(source: Source, merge: Any, count: int, sparsities: tuple[float, ...]) -> None:
     """Share of zeros in the hyperplanes (Table 7)."""
-    from tools.evidence.measure import Measurement
     from tools.evidence.sweeps import sparsity_table
 
-    click.echo(sparsity_table(Measurement(model, data, limit, seeds), count, sparsities, merge).write())
+    click.echo(sparsity_table(source.measurement(), count, sparsities, merge).write())
 
 
 @main.command()
-@options
+@source_options()
 @merge_option
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-def first(model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, hyperplanes: list[int]) -> None:
+def first(source: Source, merge: Any, hyperplanes: list[int]) -> None:
     """Layers left alone at the front."""
-    from tools.evidence.measure import Measurement
     from tools.evidence.sweeps import first_table
 
-    click.echo(first_table(Measurement(model, data, limit, seeds), hyperplanes, merge).write())
+    click.echo(first_table(source.measurement(), hyperplanes, merge).write())
 
 
 @main.command()
-@options
+@source_options()
 @merge_option
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
 @click.option("--patches", callback=numbers(1), default="3,5,7", show_default=True)
-def patch(
-    model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, hyperplanes: list[int], patches: list[int]
-) -> None:
+def patch(source: Source, merge: Any, hyperplanes: list[int], patches: list[int]) -> None:
     """Patch size (Table 9)."""
-    from tools.evidence.measure import Measurement
     from tools.evidence.sweeps import patch_table
 
-    click.echo(patch_table(Measurement(model, data, limit, seeds), hyperplanes, patches, merge).write())
+    click.echo(patch_table(source.measurement(), hyperplanes, patches, merge).write())
 
 
 @main.command()
-@options
+@source_options()
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-def grouping(model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int]) -> None:
+def grouping(source: Source, hyperplanes: list[int]) -> None:
     """LSH against random groups of equal sizes (Table 6). Needs PyTorch."""
-    from tools.evidence.emulation import Emulation
     from tools.evidence.grouping import grouping_table
 
-    click.echo(grouping_table(Emulation(model, data, limit or 500), hyperplanes, seeds).write())
+    click.echo(grouping_table(source.emulation(), hyperplanes, source.seeds).write())
 
 
 @main.command()
-@options
+@source_options()
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-def gaussian(model: Path, data: str, limit: int | None, seeds: list[int], hyperplanes: list[int]) -> None:
+def gaussian(source: Source, hyperplanes: list[int]) -> None:
     """Dense Gaussian against ternary hyperplanes (Table 8). Needs PyTorch."""
-    from tools.evidence.emulation import Emulation
     from tools.evidence.grouping import gaussian_table
 
-    click.echo(gaussian_table(Emulation(model, data, limit or 500), hyperplanes, seeds).write())
-
-
-def calibrate_option(function: Any) -> Any:
-    """Where corrections come from."""
-    for option in (
-        click.option("--samples", type=click.IntRange(1), default=128, show_default=True),
-        click.option("--calibrate", required=True, metavar="DATA", help="Images to calibrate on; not those of --data."),
-    ):
-        function = option(function)
-    return function
+    click.echo(gaussian_table(source.emulation(), hyperplanes, source.seeds).write())
 
 
 @main.command()
-@options
-@calibrate_option
+@source_options(calibrated=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
 @click.option("--merge", "merges", type=click.Choice(MERGES), multiple=True, default=("mean", "scaled"))
 @click.option("--synthetic", is_flag=True, help="Also calibrate on synthetic images.")
 def correction(
-    model: Path,
-    data: str,
-    limit: int | None,
-    seeds: list[int],
-    calibrate: str,
-    samples: int,
-    hyperplanes: list[int],
-    sparsity: float,
-    merges: tuple[Any, ...],
-    synthetic: bool,
+    source: Source, hyperplanes: list[int], sparsity: float, merges: tuple[Any, ...], synthetic: bool
 ) -> None:
     """Gain correction against none, at the same uniform L."""
-    from tools.evidence.measure import Measurement
     from tools.evidence.sweeps import correction_table
 
-    measured = Measurement(model, data, limit, seeds, calibrate, samples)
-    click.echo(correction_table(measured, samples, hyperplanes, sparsity, merges, synthetic).write())
+    measured = source.measurement()
+    click.echo(correction_table(measured, source.samples, hyperplanes, sparsity, merges, synthetic).write())
 
 
 @main.command()
@@ -162,76 +178,49 @@ def photographs(name: str, seeds: list[int], hyperplanes: list[int], sparsity: f
 
 
 @main.command()
-@options
+@source_options()
 @merge_option
 @click.option("--hyperplanes", "count", type=int, default=14, show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
 @click.option("--layer", help="The layer whose terms are reckoned in full; by default the one that costs most.")
-def flops(
-    model: Path, data: str, limit: int | None, seeds: list[int], merge: Any, count: int, sparsity: float, layer: str
-) -> None:
+def flops(source: Source, merge: Any, count: int, sparsity: float, layer: str) -> None:
     """The FLOPs of appendix B.1, term by term (first seed)."""
     from tools.evidence.bookkeeping import write_bookkeeping
-    from tools.evidence.measure import Measurement
 
-    click.echo(write_bookkeeping(Measurement(model, data, limit or 100, seeds[:1]), merge, count, sparsity, layer))
+    one = replace(source, limit=source.limit or 100, seeds=source.seeds[:1])
+    click.echo(write_bookkeeping(one.measurement(), merge, count, sparsity, layer))
 
 
 @main.command()
-@options
-@calibrate_option
+@source_options(calibrated=True)
 @merge_option
 @click.option("--corrected", is_flag=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-def planes(
-    model: Path,
-    data: str,
-    limit: int | None,
-    seeds: list[int],
-    calibrate: str,
-    samples: int,
-    merge: Any,
-    corrected: bool,
-    hyperplanes: list[int],
-    sparsity: float,
-) -> None:
+def planes(source: Source, merge: Any, corrected: bool, hyperplanes: list[int], sparsity: float) -> None:
     """Other ways to choose hyperplanes."""
-    from tools.evidence.measure import Measurement
     from tools.evidence.plane_table import planes_table
     from tools.evidence.settings import Method
 
-    measured = Measurement(model, data, limit, seeds, calibrate, samples)
+    measured = source.measurement()
     method = Method(merge, sparsity, corrected=corrected)
     click.echo(planes_table(measured, hyperplanes, method).write())
 
 
 @main.command()
-@options
-@calibrate_option
+@source_options(calibrated=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-def merging(
-    model: Path,
-    data: str,
-    limit: int | None,
-    seeds: list[int],
-    calibrate: str,
-    samples: int,
-    hyperplanes: list[int],
-    sparsity: float,
-) -> None:
+def merging(source: Source, hyperplanes: list[int], sparsity: float) -> None:
     """Other ways to merge. Needs PyTorch."""
-    from tools.evidence.emulation import Emulation
     from tools.evidence.merging_table import merging_table
 
-    emulation = Emulation(model, data, limit or 500, calibrate, samples)
-    click.echo(merging_table(emulation, hyperplanes, seeds, sparsity).write())
+    emulation = source.emulation()
+    click.echo(merging_table(emulation, hyperplanes, source.seeds, sparsity).write())
 
 
 @main.command()
-@options
-@calibrate_option
+@source_options(calibrated=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
 @click.option(
     "--plan",
@@ -246,23 +235,11 @@ def merging(
     type=click.Choice(["judge", "time"]),
     help="Only judge, on a machine that may be busy; or only time what was judged, on one that is not.",
 )
-def equal(
-    model: Path,
-    data: str,
-    limit: int | None,
-    seeds: list[int],
-    calibrate: str,
-    samples: int,
-    sparsity: float,
-    plans: tuple[Path, ...],
-    repeats: int,
-    only: str | None,
-) -> None:
+def equal(source: Source, sparsity: float, plans: tuple[Path, ...], repeats: int, only: str | None) -> None:
     """Accuracy lost by all methods at equal FLOPs and at equal time."""
     from tools.evidence.equal import curves, judge, measure_times, write_equal
-    from tools.evidence.measure import Measurement
 
-    measured = Measurement(model, data, limit, seeds, calibrate, samples)
+    measured = source.measurement()
     which = list(curves(sparsity, plans))
     if only == "judge":
         judge(measured, which)
