@@ -91,7 +91,7 @@ def test_a_table_says_mean_and_deviation(tmp_path: Path) -> None:
     table = Table("t", "Title", {"data": "none"})
     table.add("a", {"r": 1.0})
     table.add("a", {"r": 2.0})
-    text = table.write(tmp_path).read_text()
+    text = table.document().write(tmp_path).read_text()
     assert "| a | 1.50 ± 0.50 |" in text
     assert cell([0.1234]) == "0.123"
     assert [setting.name for setting in uniform([8], 0.05)] == ["L = 8, τ = 0.05"]

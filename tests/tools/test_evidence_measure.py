@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from haste_export.data import sample_file, sample_model
 from haste_export.plan import LayerSetting
 from tests.built import require_library
+from tools.evidence import __main__ as command
 from tools.evidence import equal
 from tools.evidence.measure import Measurement
 from tools.evidence.planes import BEST_OF, DRAWN
 from tools.evidence.settings import Method, Setting, uniform
 from tools.evidence.store import Store
+from tools.evidence.tables import RESULTS
 
 
 @pytest.fixture
@@ -54,15 +57,27 @@ def test_hyperplanes_of_every_kind_are_put_in(measured: Measurement, kind: str) 
     assert ours[0]["error"] != usual[0]["error"]
 
 
-def test_the_document_compares_at_equal_cost(
-    measured: Measurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(equal, "RESULTS", tmp_path)
+def test_the_document_compares_at_equal_cost(measured: Measurement) -> None:
     curves = [
         equal.Curve("mean", Method(), uniform([6, 8])),
         equal.Curve("scaled", Method("scaled"), uniform([6, 8])),
     ]
-    text = equal.write_equal(measured, curves, repeats=3).read_text()
+    text = equal.equal_cost(measured, curves, repeats=3).markdown
     assert "## At equal FLOPs" in text
     assert "| mean: L = 6 |" in text
     assert "without data" in text
+
+
+def test_a_command_writes_where_it_is_told(
+    measured: Measurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command.Source, "measurement", lambda _: measured)
+    kept = (RESULTS / "patch-sample.md").read_bytes()
+    out = tmp_path / "trial"
+    options = "--data measured --hyperplanes 8 --patches 3,6 --out".split()
+    arguments = ["patch", str(sample_model()), *options, str(out)]
+    result = CliRunner().invoke(command.main, arguments, catch_exceptions=False)
+    assert result.output == f"{out / 'patch-sample.md'}\n"
+    assert "| window 8×8 (p = 6), L = 8 |" in (out / "patch-sample.md").read_text()
+    assert (out / "patch-sample.json").exists()
+    assert (RESULTS / "patch-sample.md").read_bytes() == kept

@@ -1,4 +1,4 @@
-"""``python -m tools.evidence TABLE MODEL --data test.npz``: one table, written to docs/results."""
+"""``python -m tools.evidence TABLE MODEL --data test.npz``: one table, written to docs/results or to --out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ import click
 from haste_export.cli.bench import numbers
 from haste_export.cli.parameters import decimals
 from haste_export.contract import MERGES
+from tools.evidence.tables import RESULTS, Document
 
 if TYPE_CHECKING:
     from tools.evidence.emulation import Emulation
     from tools.evidence.measure import Measurement
+
+Measuring = Callable[..., Document | None]
+"""From a command's arguments to what is to be written; None where only the store is filled."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,16 @@ _CALIBRATION = (
 )
 
 
-def source_options(*, calibrated: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def source_options(*, calibrated: bool = False) -> Callable[[Measuring], Measuring]:
     """The options that all tables have in common; the command gets them as its first argument, a Source."""
     options = (*(_CALIBRATION if calibrated else ()), *_SOURCE)
     names = ["model", "data", "limit", "seeds", *(["calibrate", "samples"] if calibrated else [])]
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+    def decorate(function: Measuring) -> Measuring:
         @wraps(function)
-        def command(**given: Any) -> None:
+        def command(**given: Any) -> Document | None:
             source = Source(**{name: given.pop(name) for name in names})
-            function(source, **given)
+            return function(source, **given)
 
         for option in options:
             command = option(command)
@@ -83,73 +87,87 @@ def main() -> None:
     """Measure the tables of docs/accuracy.md."""
 
 
-@main.command()
+def evidence(function: Measuring) -> click.Command:
+    """A command of `main`: the document that the function returns is written where --out says."""
+
+    @wraps(function)
+    def command(out: Path, **given: Any) -> None:
+        document = function(**given)
+        if document is not None:
+            click.echo(document.write(out))
+
+    folder = click.Path(file_okay=False, path_type=Path)
+    option = click.option("--out", type=folder, default=RESULTS, show_default="docs/results", help="Where to write.")
+    return main.command()(option(command))
+
+
+@evidence
 @source_options()
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12,14,20", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-def hyperplanes(source: Source, hyperplanes: list[int], sparsity: float) -> None:
+def hyperplanes(source: Source, hyperplanes: list[int], sparsity: float) -> Document:
     """Accuracy and cost over L (the paper's Tables 4 and 5)."""
     from tools.evidence.sweeps import hyperplane_table
 
-    click.echo(hyperplane_table(source.measurement(), hyperplanes, sparsity).write())
+    return hyperplane_table(source.measurement(), hyperplanes, sparsity).document()
 
 
-@main.command()
+@evidence
 @source_options()
 @merge_option
 @click.option("--hyperplanes", "count", type=int, default=12, show_default=True)
 @click.option("--sparsities", callback=decimals(), default="0,0.33333,0.5,0.66667,0.8,0.9", show_default=True)
-def sparsity(source: Source, merge: Any, count: int, sparsities: tuple[float, ...]) -> None:
+def sparsity(source: Source, merge: Any, count: int, sparsities: tuple[float, ...]) -> Document:
     """Share of zeros in the hyperplanes (Table 7)."""
     from tools.evidence.sweeps import sparsity_table
 
-    click.echo(sparsity_table(source.measurement(), count, sparsities, merge).write())
+    return sparsity_table(source.measurement(), count, sparsities, merge).document()
 
 
-@main.command()
+@evidence
 @source_options()
 @merge_option
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-def first(source: Source, merge: Any, hyperplanes: list[int]) -> None:
+def first(source: Source, merge: Any, hyperplanes: list[int]) -> Document:
     """Layers left alone at the front."""
     from tools.evidence.sweeps import first_table
 
-    click.echo(first_table(source.measurement(), hyperplanes, merge).write())
+    return first_table(source.measurement(), hyperplanes, merge).document()
 
 
-@main.command()
+@evidence
 @source_options()
 @merge_option
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-@click.option("--patches", callback=numbers(1), default="3,5,7", show_default=True)
-def patch(source: Source, merge: Any, hyperplanes: list[int], patches: list[int]) -> None:
+@click.option("--patches", callback=numbers(1), default="3,5,6,7", show_default=True)
+def patch(source: Source, merge: Any, hyperplanes: list[int], patches: list[int]) -> Document:
     """Patch size (Table 9)."""
     from tools.evidence.sweeps import patch_table
 
-    click.echo(patch_table(source.measurement(), hyperplanes, patches, merge).write())
+    return patch_table(source.measurement(), hyperplanes, patches, merge).document()
 
 
-@main.command()
+@evidence
 @source_options()
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-def grouping(source: Source, hyperplanes: list[int]) -> None:
+def grouping(source: Source, hyperplanes: list[int]) -> Document:
     """LSH against random groups of equal sizes (Table 6). Needs PyTorch."""
     from tools.evidence.grouping import grouping_table
 
-    click.echo(grouping_table(source.emulation(), hyperplanes, source.seeds).write())
+    return grouping_table(source.emulation(), hyperplanes, source.seeds).document()
 
 
-@main.command()
+@evidence
 @source_options()
 @click.option("--hyperplanes", callback=numbers(1), default="10,14", show_default=True)
-def gaussian(source: Source, hyperplanes: list[int]) -> None:
+def gaussian(source: Source, hyperplanes: list[int]) -> Document:
     """Dense Gaussian against ternary hyperplanes (Table 8). Needs PyTorch."""
     from tools.evidence.grouping import gaussian_table
 
-    click.echo(gaussian_table(source.emulation(), hyperplanes, source.seeds).write())
+    return gaussian_table(source.emulation(), hyperplanes, source.seeds).document()
 
 
-@main.command()
+@evidence
 @source_options(calibrated=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
@@ -157,69 +175,69 @@ def gaussian(source: Source, hyperplanes: list[int]) -> None:
 @click.option("--synthetic", is_flag=True, help="Also calibrate on synthetic images.")
 def correction(
     source: Source, hyperplanes: list[int], sparsity: float, merges: tuple[Any, ...], synthetic: bool
-) -> None:
+) -> Document:
     """Gain correction against none, at the same uniform L."""
     from tools.evidence.sweeps import correction_table
 
     measured = source.measurement()
-    click.echo(correction_table(measured, source.samples, hyperplanes, sparsity, merges, synthetic).write())
+    return correction_table(measured, source.samples, hyperplanes, sparsity, merges, synthetic).document()
 
 
-@main.command()
+@evidence
 @click.argument("name", type=click.Choice(["vgg16", "nsfw"]))
 @click.option("--seeds", callback=numbers(0), default="0,1,2", show_default=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12,14,20,28", show_default=True)
 @click.option("--sparsity", type=float, default=0.5, show_default=True)
-def photographs(name: str, seeds: list[int], hyperplanes: list[int], sparsity: float) -> None:
+def photographs(name: str, seeds: list[int], hyperplanes: list[int], sparsity: float) -> Document:
     """A third-party model over L, on photographs without labels."""
     from tools.evidence.photos import photo_table
 
-    click.echo(photo_table(name, seeds, hyperplanes, sparsity).write())
+    return photo_table(name, seeds, hyperplanes, sparsity).document()
 
 
-@main.command()
+@evidence
 @source_options()
 @merge_option
 @click.option("--hyperplanes", "count", type=int, default=14, show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
 @click.option("--layer", help="The layer whose terms are reckoned in full; by default the one that costs most.")
-def flops(source: Source, merge: Any, count: int, sparsity: float, layer: str) -> None:
+def flops(source: Source, merge: Any, count: int, sparsity: float, layer: str) -> Document:
     """The FLOPs of appendix B.1, term by term (first seed)."""
-    from tools.evidence.bookkeeping import write_bookkeeping
+    from tools.evidence.bookkeeping import bookkeeping
 
     one = replace(source, limit=source.limit or 100, seeds=source.seeds[:1])
-    click.echo(write_bookkeeping(one.measurement(), merge, count, sparsity, layer))
+    return bookkeeping(one.measurement(), merge, count, sparsity, layer)
 
 
-@main.command()
+@evidence
 @source_options(calibrated=True)
 @merge_option
 @click.option("--corrected", is_flag=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10,12", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-def planes(source: Source, merge: Any, corrected: bool, hyperplanes: list[int], sparsity: float) -> None:
+def planes(source: Source, merge: Any, corrected: bool, hyperplanes: list[int], sparsity: float) -> Document:
     """Other ways to choose hyperplanes."""
     from tools.evidence.plane_table import planes_table
     from tools.evidence.settings import Method
 
     measured = source.measurement()
     method = Method(merge, sparsity, corrected=corrected)
-    click.echo(planes_table(measured, hyperplanes, method).write())
+    return planes_table(measured, hyperplanes, method).document()
 
 
-@main.command()
+@evidence
 @source_options(calibrated=True)
 @click.option("--hyperplanes", callback=numbers(1), default="8,10", show_default=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
-def merging(source: Source, hyperplanes: list[int], sparsity: float) -> None:
+def merging(source: Source, hyperplanes: list[int], sparsity: float) -> Document:
     """Other ways to merge. Needs PyTorch."""
     from tools.evidence.merging_table import merging_table
 
     emulation = source.emulation()
-    click.echo(merging_table(emulation, hyperplanes, source.seeds, sparsity).write())
+    return merging_table(emulation, hyperplanes, source.seeds, sparsity).document()
 
 
-@main.command()
+@evidence
 @source_options(calibrated=True)
 @click.option("--sparsity", type=float, default=2 / 3, show_default=True)
 @click.option(
@@ -235,9 +253,9 @@ def merging(source: Source, hyperplanes: list[int], sparsity: float) -> None:
     type=click.Choice(["judge", "time"]),
     help="Only judge, on a machine that may be busy; or only time what was judged, on one that is not.",
 )
-def equal(source: Source, sparsity: float, plans: tuple[Path, ...], repeats: int, only: str | None) -> None:
+def equal(source: Source, sparsity: float, plans: tuple[Path, ...], repeats: int, only: str | None) -> Document | None:
     """Accuracy lost by all methods at equal FLOPs and at equal time."""
-    from tools.evidence.equal import curves, judge, measure_times, write_equal
+    from tools.evidence.equal import curves, equal_cost, judge, measure_times
 
     measured = source.measurement()
     which = list(curves(sparsity, plans))
@@ -246,7 +264,8 @@ def equal(source: Source, sparsity: float, plans: tuple[Path, ...], repeats: int
     elif only == "time":
         measure_times(measured, which, repeats)
     else:
-        click.echo(write_equal(measured, which, repeats))
+        return equal_cost(measured, which, repeats)
+    return None
 
 
 if __name__ == "__main__":

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from haste_export.evaluate.stats import Layer, model_layers, total_cost
 from haste_export.flops import Compression, LayerCost
 from tools.evidence.measure import Measurement
 from tools.evidence.settings import Merge, Method, uniform
-from tools.evidence.tables import RESULTS, grid, head, write
+from tools.evidence.tables import Document, grid, head
 
 TERMS = ("regular", "centring", "hashing", "coefficients", "merge_inputs", "merge_filters", "reduced_convolution")
 
 
-def write_bookkeeping(
+def bookkeeping(
     measured: Measurement, merge: Merge, count: int, sparsity: float, wanted: str | None = None
-) -> Path:
+) -> Document:
     """The document; `wanted` is the layer that is reckoned in full, by default the one that costs most."""
     compressed = measured.compressed(Method(merge, sparsity), uniform([count]), measured.seeds[0])
     session = measured.judge.open(compressed)
@@ -44,7 +43,7 @@ def write_bookkeeping(
         ),
     ]
     values = {name: {**vars(cost), "reduction": cost.reduction} for name, cost in {**costs, "total": total}.items()}
-    return write(RESULTS, table.name, "".join(document), {"title": table.title, **table.facts, "layers": dict(values)})
+    return Document(table.name, "".join(document), {"title": table.title, **table.facts, "layers": dict(values)})
 
 
 def _terms(layer: Layer, compression: Compression, count: int) -> Iterator[tuple[str, str, str, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from tools.evidence.measure import Measurement
 from tools.evidence.settings import Method, Setting, from_plan, uniform
 from tools.evidence.store import Numbers
-from tools.evidence.tables import RESULTS, cell, grid, head, write
+from tools.evidence.tables import Document, cell, grid, head
 
 LOSS, SAVED, TIME = "top-1 loss (points)", "FLOPs saved (%)", "time"
 _COLUMNS = (LOSS, "agreement (%)", "error", SAVED)
@@ -91,7 +91,7 @@ def measure_times(measured: Measurement, which: Sequence[Curve], repeats: int) -
         measured.times(curve.method, judged, repeats)
 
 
-def write_equal(measured: Measurement, which: Sequence[Curve], repeats: int) -> Path:
+def equal_cost(measured: Measurement, which: Sequence[Curve], repeats: int) -> Document:
     """The document; the first curve is what the others are held against."""
     points = [
         Measured(
@@ -124,7 +124,7 @@ def write_equal(measured: Measurement, which: Sequence[Curve], repeats: int) -> 
         document[heading.lower()] = {name: dict(zip(columns, row, strict=True)) for name, row in rows.items()}
     sections.append("\n## All points\n\n" + _points(points))
     document["points"] = {entry.curve.name: _point_rows(entry) for entry in points}
-    return write(RESULTS, table.name, "".join(sections), document)
+    return Document(table.name, "".join(sections), document)
 
 
 def _row(base: Measured, entry: Measured, what: str, seeds: range) -> list[list[float] | None]:

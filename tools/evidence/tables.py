@@ -14,6 +14,30 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 Row = Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Document:
+    """What a command of the evidence makes.
+
+    Attributes:
+        name: of the files.
+        markdown: to be read.
+        values: the same numbers, not rounded to what can be read.
+    """
+
+    name: str
+    markdown: str
+    values: Mapping[str, Any]
+
+    def write(self, directory: Path) -> Path:
+        """Write NAME.md and NAME.json; returns the path of the first."""
+        directory.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_rounded(self.values), ensure_ascii=False)
+        (directory / f"{self.name}.json").write_text(text.replace("}, ", "},\n ") + "\n", encoding="utf-8")
+        path = directory / f"{self.name}.md"
+        path.write_text(self.markdown, encoding="utf-8")
+        return path
+
+
 @dataclass
 class Table:
     """Rows by setting, one entry per seed.
@@ -34,11 +58,9 @@ class Table:
         """One seed's numbers at one setting."""
         self.settings.setdefault(setting, []).append(row)
 
-    def write(self, directory: Path = RESULTS) -> Path:
-        """Write NAME.md and NAME.json; returns the path of the first."""
-        directory.mkdir(parents=True, exist_ok=True)
-        document: dict[str, Any] = {"title": self.title, **self.facts, "settings": self.settings}
-        return write(directory, self.name, self.markdown(), document)
+    def document(self) -> Document:
+        """The table as it is written."""
+        return Document(self.name, self.markdown(), {"title": self.title, **self.facts, "settings": self.settings})
 
     def markdown(self) -> str:
         """The Markdown file's text."""
@@ -48,16 +70,6 @@ class Table:
             for setting, rows in self.settings.items()
         }
         return head(self.title, self.facts) + "\n" + grid(columns, cells)
-
-
-def write(directory: Path, name: str, markdown: str, document: Mapping[str, Any]) -> Path:
-    """Write NAME.md and NAME.json; returns the path of the first."""
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_rounded(document), ensure_ascii=False)
-    (directory / f"{name}.json").write_text(text.replace("}, ", "},\n ") + "\n", encoding="utf-8")
-    path = directory / f"{name}.md"
-    path.write_text(markdown, encoding="utf-8")
-    return path
 
 
 def head(title: str, facts: Mapping[str, str]) -> str:
