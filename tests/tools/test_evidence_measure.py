@@ -74,7 +74,7 @@ def test_a_command_writes_where_it_is_told(
     monkeypatch.setattr(command.Source, "measurement", lambda _: measured)
     kept = (RESULTS / "patch-sample.md").read_bytes()
     out = tmp_path / "trial"
-    options = "--data measured --hyperplanes 8 --patches 3,6 --out".split()
+    options = ["--data", "measured", "--hyperplanes", "8", "--patches", "3,6", "--out"]
     arguments = ["patch", str(sample_model()), *options, str(out)]
     result = CliRunner().invoke(command.main, arguments, catch_exceptions=False)
     assert result.output == f"{out / 'patch-sample.md'}\n"
