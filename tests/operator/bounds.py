@@ -12,23 +12,27 @@ A HasteConv rounds in four places, and the bound follows the errors of each thro
 3. the merged filters, sums over the members;
 4. the convolution over buckets and taps, the bias, the residual, the activation.
 
-3x3 kernels at p = 3 may be computed as a one-dimensional Winograd convolution F(3,3) along y over the points
-0, 1, -1, 2 and infinity: y = A^T [(G g) * (B^T d)]. In exact arithmetic that is the convolution; its rounding is
-relative to |A^T| [(|G| |g|) * (|B^T| |d|)], larger than |g| * |d| by the amplification that `winograd` documents.
-How the rows of A, G and B are scaled against each other does not change that product, so the bound holds for
-every such scaling.
+Of 3x3 kernels the last step may be a Winograd convolution, which rounds relative to larger magnitudes
+(tests/operator/winograd.py derives them from the matrices), and more often for its transforms, but sums fewer terms:
+
+* p = 3: F(3,3) along y, 3 terms per bucket, relative to |A^T| [(|G| |g|) * (|B^T| |d|)], up to 8.1 times |g| * |d|
+  where all are ones;
+* p = 4, 5, 6: F(3,3) along both axes for each subtile of 3x3 outputs, one term per bucket and the roundings of the
+  transforms twice, relative to |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, up to 65.8 times. d is the subtile's 5x5
+  piece of the window, with zeros beyond a window smaller than 8x8 (p = 4, 5).
+
+The direct sum (9 terms per bucket, relative to |g| * |d|) stays allowed, so each output has the larger of both bounds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cache
 
 import numpy as np
 
 from haste_export.reference import Float64, HasteResult, Merged, assemble, coefficients, group, taps
 from tests.operator.cases import ACTIVATIONS, Problem
+from tests.operator.winograd import forms
 
 UNIT = 2.0**-24
 """Unit roundoff of float32."""
@@ -41,56 +45,6 @@ EXP_ULPS = 8
 def gamma(n: float) -> float:
     """Relative error of n roundings."""
     return n * UNIT / (1 - n * UNIT)
-
-
-@dataclass(frozen=True)
-class Winograd:
-    """Matrices of F(outputs, taps) and the number of roundings in one path from the operands to a result."""
-
-    output: Float64  # A^T [outputs, points]
-    kernel: Float64  # G [points, taps]
-    data: Float64  # B^T [points, points]
-    roundings: int
-
-    @property
-    def amplification(self) -> float:
-        """Largest ratio of |A^T| [(|G| |g|) * (|B^T| |d|)] to |g| * |d|, for g and d all ones."""
-        ones = np.abs(self.output) @ (np.abs(self.kernel).sum(axis=1) * np.abs(self.data).sum(axis=1))
-        return float(ones.max() / self.kernel.shape[1])
-
-
-@cache
-def winograd(outputs: int = 3, kernel_taps: int = 3, points: tuple[int, ...] = (0, 1, -1, 2)) -> Winograd:
-    """Toom-Cook matrices over the given points and infinity, in rational arithmetic.
-
-    A^T[i,j] = points[j]^i; G[j,k] = points[j]^k / prod_{i != j} (points[j] - points[i]); row j of B^T holds the
-    coefficients of prod_{i != j} (z - points[i]). The point infinity adds the highest power to A and G, and
-    prod_i (z - points[i]) to B. F(3,3) over 0, 1, -1, 2 and infinity amplifies by 73/9 = 8.1; the direct form by 1.
-    """
-    size = len(points) + 1
-    assert size == outputs + kernel_taps - 1
-    a = [[Fraction(point) ** i for point in points] + [Fraction(int(i == outputs - 1))] for i in range(outputs)]
-    g, b = [], []
-    for j, point in enumerate(points):
-        others = [other for i, other in enumerate(points) if i != j]
-        scale = Fraction(int(np.prod([point - other for other in others])))
-        g.append([Fraction(point) ** k / scale for k in range(kernel_taps)])
-        b.append(_polynomial(others, size))
-    g.append([Fraction(int(k == kernel_taps - 1)) for k in range(kernel_taps)])
-    b.append(_polynomial(list(points), size))
-    matrices = [np.array(matrix, np.float64) for matrix in (a, g, b)]
-    # In each of the three transforms: a rounded coefficient, its product, and the additions of a row.
-    roundings = sum(2 + int((matrix != 0).sum(axis=1).max()) - 1 for matrix in matrices)
-    return Winograd(matrices[0], matrices[1], matrices[2], roundings)
-
-
-def _polynomial(roots: list[int], size: int) -> list[Fraction]:
-    """Coefficients, lowest first, of the monic polynomial with these roots, padded to `size`."""
-    result = [Fraction(1)]
-    for root in roots:
-        shifted = [Fraction(0), *result]
-        result = [high - root * low for high, low in zip(shifted, [*result, Fraction(0)], strict=True)]
-    return result + [Fraction(0)] * (size - len(result))
 
 
 @dataclass(frozen=True)
@@ -168,34 +122,22 @@ def _patch_error(x: Float64, merged: Merged, problem: Problem, how: str) -> Floa
     inputs = np.abs(merged.inputs)
     unfolded, unfolded_error = (taps(each, case.kernel, case.patch) for each in (inputs, from_merge.inputs))
     inherited = _sum_products(filters, unfolded_error) + _sum_products(filter_error, unfolded + unfolded_error)
-    magnitude = _sum_products(sizes, unfolded + unfolded_error)
+    direct = _sum_products(sizes, unfolded + unfolded_error)
     buckets, members = len(filters), int(merged.members.sum(axis=1).max(initial=1))
-    roundings = members + 1 + buckets * k_h * k_w
-    if case.kernel == (3, 3) and case.patch == 3:
-        matrices = winograd()
-        # Along y the sum over three taps becomes one product per point; along x it stays a sum.
-        roundings += matrices.roundings
-        magnitude = np.maximum(magnitude, _winograd_magnitude(sizes, inputs + from_merge.inputs, matrices))
-    error: Float64 = inherited + gamma(roundings) * magnitude + roundings * TINY
+    before = members + 1  # of a merged filter
+    roundings = before + buckets * k_h * k_w
+    rounding = gamma(roundings) * direct
+    for form in forms(case.kernel, case.patch):
+        magnitude = form.magnitude(sizes, inputs + from_merge.inputs, case.patch)
+        rounding = np.maximum(rounding, gamma(before + form.roundings(buckets)) * magnitude)
+        roundings = max(roundings, before + form.roundings(buckets))
+    error: Float64 = inherited + rounding + roundings * TINY
     return error
 
 
 def _sum_products(filters: Float64, unfolded: Float64) -> Float64:
     """Sum over buckets and taps: [C~, M, k] and [C~, k, p*p] to [M, p*p]."""
     total: Float64 = np.tensordot(filters, unfolded, axes=([0, 2], [0, 1]))
-    return total
-
-
-def _winograd_magnitude(filters: Float64, inputs: Float64, matrices: Winograd) -> Float64:
-    """|A^T| [(|G| |g|) * (|B^T| |d|)] along y, summed over buckets and over the taps along x: [M, 9]."""
-    buckets, outputs = filters.shape[:2]
-    g = np.abs(matrices.kernel) @ filters.reshape(buckets, outputs, 3, 3)  # [C~, M, point, tap]
-    d = np.abs(matrices.data) @ inputs.reshape(buckets, 5, 5)
-    columns = np.lib.stride_tricks.sliding_window_view(d, 3, axis=2)  # [C~, point, pixel, tap]
-    points = range(len(matrices.data))
-    products = [np.tensordot(g[:, :, j], columns[:, j], axes=([0, 2], [0, 2])) for j in points]
-    rows = np.tensordot(np.abs(matrices.output), np.array(products), axes=1)  # [row, M, column]
-    total: Float64 = rows.transpose(1, 0, 2).reshape(outputs, 9)
     return total
 
 
@@ -238,6 +180,8 @@ def _patch_is_trusted(x: Float64, buckets: np.ndarray[tuple[int], np.dtype[np.in
         a = coefficients(members, u, how)
         u_error = gamma(len(members) + 1) * np.abs(members).mean(axis=0)
         a_error = coefficient_error(members, u, u_error, a, how)
+        if not np.isfinite(a_error).all():
+            return False
         energy = (members**2).sum(axis=1)
         residual = ((members - a[:, None] * u) ** 2).sum(axis=1)
         # As ||x||^2 - a <x,u>, for `norm` as twice that, or as a sum of squares of differences: all are within the sum

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from haste_export.reference import Float32, Float64
-from tests.operator.bounds import UNIT, coefficient_error, gamma, tau_is_trusted, tolerance, winograd
+from tests.operator.bounds import UNIT, coefficient_error, gamma, tau_is_trusted, tolerance
 from tests.operator.cases import Case, build
+from tests.operator.compare import assert_within
+from tests.operator.winograd import DIRECT, Form, forms
 
 
 def test_gamma() -> None:
     assert gamma(0) == 0
     assert gamma(1) == pytest.approx(UNIT, rel=1e-6)
     assert gamma(1000) > 1000 * UNIT
-
-
-def test_winograd_is_a_convolution() -> None:
-    """Exactly, on integers: y_i = sum_k g_k d_(i+k)."""
-    matrices = winograd()
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        g, d = rng.integers(-50, 50, 3).astype(float), rng.integers(-50, 50, 5).astype(float)
-        y = matrices.output @ ((matrices.kernel @ g) * (matrices.data @ d))
-        assert np.allclose(y, [g @ d[i : i + 3] for i in range(3)], rtol=1e-12, atol=1e-9)
-
-
-def test_winograd_amplification() -> None:
-    """The documented factor, from the documented matrices."""
-    matrices = winograd()
-    assert matrices.amplification == pytest.approx(float(Fraction(73, 9)), rel=1e-12)
-    assert (matrices.output == [[1, 1, 1, 1, 0], [0, 1, -1, 2, 0], [0, 1, 1, 4, 1]]).all()
-    assert np.abs(matrices.data).tolist()[4] == [0, 2, 1, 2, 1]
 
 
 def float32_scaled_merge(x: Float32) -> tuple[Float32, Float32]:
@@ -91,15 +75,51 @@ def test_coefficient_error_is_infinite_where_nothing_is_known() -> None:
     assert np.isinf(coefficient_error(x, u, error, x @ u / (u @ u))).all()
 
 
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5)])
-def test_tolerance_is_tight_enough_to_find_a_wrong_pixel(kernel: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("kernel", "patch"), [((1, 1), 3), ((3, 3), 3), ((3, 3), 4), ((3, 3), 6), ((5, 5), 3)])
+def test_tolerance_is_tight_enough_to_find_a_wrong_pixel(kernel: tuple[int, int], patch: int) -> None:
     """A test that allows a thousandth of the output's own size would not find a wrong coefficient. This one does."""
-    problem = build(Case(channels=64, outputs=16, height=9, width=9, kernel=kernel, groups=20, kind="relu"))
+    case = Case(channels=64, outputs=16, height=9, width=9, kernel=kernel, patch=patch, groups=20, kind="relu")
+    problem = build(case)
     result = problem.reference()
     allowed = tolerance(problem, result)
     assert np.isfinite(allowed).all()
     assert np.median(allowed) < 1e-3 * np.median(np.abs(result.y))
     assert (allowed > 0).all()
+
+
+@pytest.mark.parametrize(("patch", "groups"), [(3, 20), (4, 20), (5, 0), (6, 0)])
+def test_an_error_above_the_bound_is_found(patch: int, groups: int) -> None:
+    """Of one element among thousands, wherever in a patch it is."""
+    problem = build(
+        Case(channels=32, outputs=20, height=13, width=13, patch=patch, groups=groups, count=0, kind="relu")
+    )
+    result = problem.reference()
+    allowed = tolerance(problem, result)
+    rng = np.random.default_rng(patch)
+    for _ in range(100):
+        index = tuple(rng.integers(0, allowed.shape))
+        off = result.y + allowed * np.where(rng.random(allowed.shape) < 0.5, -0.999, 0.999)
+        assert assert_within(off, result.y, allowed) == pytest.approx(0.999, rel=1e-6)
+        off[index] = result.y[index] + rng.choice([-1.01, 1.01]) * allowed[index]
+        with pytest.raises(AssertionError, match=r"^1 of .* elements are off"):
+            assert_within(off, result.y, allowed)
+
+
+@pytest.mark.parametrize("patch", [3, 4, 5, 6])
+def test_a_winograd_bound_is_that_of_its_form(patch: int) -> None:
+    """One channel, dense, no cancellation: the tolerance follows the form's magnitude, and little comes on top."""
+    case = Case(channels=1, outputs=1, height=patch + 2, width=patch + 2, pads=(0, 0, 0, 0), patch=patch, count=0)
+    problem = build(case)
+    ones = replace(
+        problem, x=np.ones_like(problem.x), weights=np.ones_like(problem.weights), bias=np.zeros(1, np.float32)
+    )
+    allowed = tolerance(ones, ones.reference()).reshape(1, -1)
+    (form,) = forms((3, 3), patch)
+    magnitude = form.magnitude(np.ones((1, 1, 9)), np.ones((1, (patch + 2) ** 2)), patch)
+    own = gamma(2 + form.roundings(1)) * magnitude
+    direct = gamma(2 + Form(DIRECT, DIRECT).roundings(1)) * 9
+    assert (allowed > np.maximum(own, direct)).all()
+    assert (allowed < np.maximum(own, direct) + 5 * UNIT * 9).all()
 
 
 def test_tau_close_to_a_residual_is_not_trusted() -> None:

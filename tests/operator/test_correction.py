@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from haste_export.reference import Float32, activate, haste_conv
 from tests.operator import native
-from tests.operator.cases import ACTIVATIONS, Case, Problem, build
+from tests.operator.cases import ACTIVATIONS, PATCHES, Case, Problem, build
 from tests.operator.test_onnxruntime import REFUSALS, attributes_of, constants_of, run
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -40,9 +40,11 @@ def expected_from(plain: Float32, problem: Problem, correction: Float32) -> tupl
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
 @pytest.mark.parametrize("activation", ["", "Relu", "Clip"])
 @pytest.mark.parametrize("y_layout", ["NCHW", "blocked"])
-def test_gain_and_bias(isa: str, kernel: tuple[int, int], activation: str, y_layout: str) -> None:
+@pytest.mark.parametrize("patch", PATCHES)
+def test_gain_and_bias(isa: str, kernel: tuple[int, int], activation: str, y_layout: str, patch: int) -> None:
     outputs = 32 if y_layout == "blocked" else 20
-    case = replace(LAYER, kernel=kernel, activation=activation, outputs=outputs, residual=True, y_layout=y_layout)
+    case = replace(LAYER, kernel=kernel, activation=activation, outputs=outputs, residual=True, patch=patch)
+    case = replace(case, y_layout=y_layout)
     problem = build(case)
     correction = correction_of(problem)
     with native.selected_isa(isa):

@@ -12,7 +12,7 @@ from haste_export.contract import MERGES
 from haste_export.reference import Float32, Float64, pack, unpack
 from tests.operator import native
 from tests.operator.bounds import gamma, tolerance
-from tests.operator.cases import Case, Problem, build, reproduction, value_cases
+from tests.operator.cases import PATCHES, Case, Problem, build, reproduction, value_cases
 from tests.operator.compare import assert_within, check_values
 from tests.operator.onnx_models import run_conv
 from tests.operator.threads import examples
@@ -58,7 +58,7 @@ def check_dense(case: Case) -> None:
 
 
 @pytest.mark.usefixtures("library")
-@settings(max_examples=examples(120))
+@settings(max_examples=examples(200))
 @given(case=value_cases())
 def test_library_is_conv(case: Case) -> None:
     with reproduction(check_dense, dense(case)):
@@ -66,11 +66,24 @@ def test_library_is_conv(case: Case) -> None:
 
 
 @pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(("patch", "rows"), [(patch, rows) for patch in PATCHES for rows in range(1, 2 * patch + 1)])
+@pytest.mark.parametrize("w_type", ["float32", "float16"])
+def test_every_way_that_a_patch_ends(patch: int, rows: int, w_type: str) -> None:
+    """Maps of up to two patches a side. One channel for every second width: there the tolerance is narrowest."""
+    for columns in range(1, 2 * patch + 1):
+        channels = 1 if columns % 2 else 17
+        case = Case(2, channels, 20, rows, columns, patch=patch, w_type=w_type, residual=True, seed=columns)
+        with reproduction(check_dense, dense(case)):
+            check_dense(dense(case))
+
+
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("count", [0, -1, -(2**40)])
 @pytest.mark.parametrize("merge_how", MERGES)
-def test_any_l_below_one_is_dense(count: int, merge_how: str) -> None:
+@pytest.mark.parametrize("patch", PATCHES)
+def test_any_l_below_one_is_dense(count: int, merge_how: str, patch: int) -> None:
     """With the statistics of a run that merged nothing."""
-    case = Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1)
+    case = Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1, patch=patch)
     with reproduction(check_values, case):
         check_values(case)
 

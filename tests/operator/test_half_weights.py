@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from haste_export.contract import MERGES
-from tests.operator.cases import Case, build
+from tests.operator.cases import PATCHES, Case, build
 from tests.operator.compare import assert_alignment_is_no_matter
 
 SHAPES = [
     Case(channels=48, outputs=33, height=10, width=11),
     Case(channels=33, outputs=48, height=7, width=4, x_layout="NCHW", y_layout="blocked", z_layout="blocked"),
     Case(channels=64, outputs=17, height=1, width=9),  # patches of one row are not transformed
+    Case(channels=48, outputs=33, height=10, width=11, patch=4),
+    Case(channels=33, outputs=48, height=9, width=6, patch=5, y_layout="blocked", z_layout="blocked"),
+    Case(channels=64, outputs=17, height=7, width=16, patch=6),
     Case(channels=48, outputs=80, kernel=(1, 1), pads=(0, 0, 0, 0)),
     Case(channels=17, outputs=20, kernel=(5, 5), pads=(2, 2, 2, 2)),
     Case(channels=31, outputs=33, kernel=(2, 3), pads=(0, 1, 1, 1), patch=2),
@@ -31,7 +34,7 @@ BUCKETS = {
 @pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
 @pytest.mark.parametrize("buckets", BUCKETS.values(), ids=BUCKETS)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda case: f"{case.kernel}-{case.height}x{case.width}")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda case: f"{case.kernel}-{case.height}x{case.width}-{case.patch}")
 def test_same_bits_as_float32(isa: str, shape: Case, buckets: dict[str, object], w_layout: str, merge_how: str) -> None:
     case = replace(shape, **buckets, w_layout=w_layout, w_type="float16", merge_how=merge_how, residual=True, seed=3)
     half = build(case)
@@ -44,9 +47,10 @@ def test_same_bits_as_float32(isa: str, shape: Case, buckets: dict[str, object],
     assert np.array_equal(outputs[0].stats, outputs[1].stats)
 
 
-def test_in_place_and_copied(isa: str) -> None:
+@pytest.mark.parametrize("patch", PATCHES)
+def test_in_place_and_copied(isa: str, patch: int) -> None:
     """Packed halves that are not 64-byte aligned give the same bits as those used in place."""
-    problem = build(replace(SHAPES[0], count=6, w_layout="packed", w_type="float16"))
+    problem = build(replace(SHAPES[0], count=6, w_layout="packed", w_type="float16", patch=patch))
     assert_alignment_is_no_matter(problem, (0, 2, 32, 62))
 
 

@@ -21,6 +21,9 @@ LAYERS = (
     Case(channels=128, outputs=33, height=7, width=7, count=10, kind="relu", kernel=(1, 1), pads=(0, 0, 0, 0), seed=2),
     Case(channels=19, outputs=20, height=11, width=5, count=8, kernel=(5, 5), patch=2, residual=True, seed=3),
     Case(2, 32, 48, 8, 8, count=0, seed=4, x_layout="blocked", y_layout="blocked"),
+    Case(channels=65, outputs=20, height=17, width=18, count=14, kind="relu", patch=4, merge_how="norm", seed=5),
+    Case(2, 48, 33, 11, 13, count=0, patch=5, residual=True, seed=6),
+    Case(channels=64, outputs=64, height=19, width=23, count=14, kind="relu", patch=6, y_layout="blocked", seed=7),
 )
 
 
@@ -50,7 +53,7 @@ def test_any_layer(case: Case) -> None:
         check_same_bits(case)
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: f"{case.channels}x{case.height}")
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: f"{case.channels}x{case.height}-{case.patch}")
 def test_every_instruction_set(case: Case, isa: str, parallel: ParallelFor | None) -> None:
     problem = build(case)
     assert bits(problem, parallel) == bits(problem), isa
@@ -65,6 +68,8 @@ SCHEDULES = (
     Case(
         channels=96, outputs=80, height=13, width=14, count=12, kernel=(5, 5), pads=(2, 2, 2, 2), residual=True, seed=8
     ),
+    Case(channels=320, outputs=96, height=9, width=70, count=10, kind="relu", patch=6, seed=10),
+    Case(2, 160, 80, 13, 14, count=0, patch=4, seed=11, x_layout="blocked", y_layout="blocked"),
     Case(channels=192, outputs=256, height=8, width=11, count=8, kernel=(1, 1), pads=(0, 0, 0, 0), seed=9),
 )
 

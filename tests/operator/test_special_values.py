@@ -1,23 +1,35 @@
-"""Values at the ends of float32 come out as from the plain convolution: nothing is lost, and nothing is made up."""
+"""Values at the ends of float32 come out as from the plain convolution: nothing is lost, and nothing is made up.
+
+What is not finite may reach further, as docs/operator.md says, where a Winograd convolution takes several pixels
+together: it spoils the outputs that are computed from it, and changes no bit of any other.
+"""
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.operator import native
 from tests.operator.c_api import ConvOptions
+from tests.operator.cases import PATCHES, Case, build
 
 ISAS = native.available_isas() if native.find_library() else []
 KERNELS = [(1, 1), (3, 3), (5, 3)]
 
 
 def conv(
-    kernel: tuple[int, int], activation: str = "", params: tuple[float, ...] = (), merge_how: str = "scaled"
+    kernel: tuple[int, int],
+    activation: str = "",
+    params: tuple[float, ...] = (),
+    merge_how: str = "scaled",
+    patch: int = 3,
 ) -> native.Conv:
     weights = np.ones((20, 8, *kernel), np.float32)
-    planes = np.ones((4, (kernel[0] + 2) * (kernel[1] + 2)), np.int8)
-    options = ConvOptions(merge_how=merge_how, activation=activation, activation_params=params)
+    planes = np.ones((4, (kernel[0] + patch - 1) * (kernel[1] + patch - 1)), np.int8)
+    options = ConvOptions(patch=patch, merge_how=merge_how, activation=activation, activation_params=params)
     return native.Conv(weights, np.zeros(20, np.float32), planes, options)
 
 
@@ -25,10 +37,11 @@ def conv(
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("value", [1e-19, 1e-20, 1e-21, 1e-22, 3e17, 1e19])
 @pytest.mark.parametrize("merge_how", ["scaled", "norm"])
-def test_merge_of_extreme_values(isa: str, kernel: tuple[int, int], value: float, merge_how: str) -> None:
+@pytest.mark.parametrize("patch", PATCHES)
+def test_merge_of_extreme_values(isa: str, kernel: tuple[int, int], value: float, merge_how: str, patch: int) -> None:
     """Equal channels share a bucket; for some values the squares of their windows are subnormal or infinite."""
     x = np.full((1, 8, 7, 7), value, np.float32)
-    with native.selected_isa(isa), conv(kernel, merge_how=merge_how) as layer:
+    with native.selected_isa(isa), conv(kernel, merge_how=merge_how, patch=patch) as layer:
         merged, dense = layer.run(x, 4).y, layer.run(x, 0).y
     assert np.all(np.isfinite(merged))
     np.testing.assert_allclose(merged, dense, rtol=1e-4)
@@ -62,12 +75,59 @@ def test_norms_that_cannot_be_taken(isa: str, large: float, left: int) -> None:
         ("Sigmoid", ()),
     ],
 )
+@pytest.mark.parametrize("patch", PATCHES)
 def test_nan_stays_nan(
-    isa: str, kernel: tuple[int, int], count: int, activation: str, params: tuple[float, ...]
+    isa: str, kernel: tuple[int, int], count: int, activation: str, params: tuple[float, ...], patch: int
 ) -> None:
     """Every pixel that a NaN of the input reaches is a NaN, whatever the activation."""
     x = np.random.default_rng(0).random((1, 8, 9, 9), np.float32)
     x[0, 3, 4, 4] = np.nan
-    with native.selected_isa(isa), conv(kernel, activation, params) as layer:
+    with native.selected_isa(isa), conv(kernel, activation, params, patch=patch) as layer:
         y = layer.run(x, count).y
     assert np.all(np.isnan(y[0, :, 4 - kernel[0] + 1 : 5, 4 - kernel[1] + 1 : 5]))
+
+
+def outputs_of(position: int, size: int, patch: int, unit: int) -> NDArray[np.bool_]:
+    """Which outputs [size] along an axis may see the element at `position`, in pixels of the padded image.
+
+    A patch is computed `unit` outputs at a time, which all see what any of their 3 taps meets, in the patch's window.
+    """
+    outputs = np.arange(size)
+    start = outputs // patch * patch
+    first = start + (outputs - start) // unit * unit
+    last = np.minimum(first + unit + 1, start + patch + 1)
+    return (first <= position) & (position <= last)
+
+
+def units_of(patch: int) -> tuple[int, int]:
+    """Outputs of a 3x3 kernel that share their non-finite values, along y and along x."""
+    return {3: (3, 1), 4: (3, 3), 5: (3, 3), 6: (3, 3)}.get(patch, (1, 1))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("patch", [1, 2, *PATCHES, 7, 8])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("count", "merge_how"), [(0, "scaled"), (4, "scaled"), (4, "mean")])
+def test_how_far_a_non_finite_value_reaches(isa: str, patch: int, value: float, count: int, merge_how: str) -> None:
+    """From every pixel: at least the outputs whose taps meet it, and at most what is computed together with those."""
+    size, channels = 13, 5
+    case = Case(1, channels, 20, size, size, count=count, patch=patch, merge_how=merge_how, seed=patch)
+    problem = build(case)
+    unit_y, unit_x = units_of(patch)
+    with native.selected_isa(isa), problem.native_conv() as layer:
+        clean = layer.run(problem.x, count).y[0]
+        for at, (row, column) in enumerate(product(range(size), range(size))):
+            x = problem.x.copy()
+            x[0, at % channels, row, column] = value
+            y = layer.run(x, count).y[0]
+            padded = (row + 1, column + 1)
+            met, spoilt, patches = (
+                np.outer(outputs_of(padded[0], size, patch, rows), outputs_of(padded[1], size, patch, columns))
+                for rows, columns in ((1, 1), (unit_y, unit_x), (patch, patch))
+            )
+            where = f"from ({row}, {column})"
+            assert not np.isfinite(y[:, met]).any(), where
+            assert np.isfinite(y[:, ~spoilt]).all(), where
+            # A patch that holds it may be grouped in another way, except where nothing is.
+            same = ~(patches if count else spoilt)
+            assert (y[:, same] == clean[:, same]).all(), where
