@@ -17,9 +17,10 @@ Of 3x3 kernels the last step may be a Winograd convolution, which rounds relativ
 
 * p = 3: F(3,3) along y, 3 terms per bucket, relative to |A^T| [(|G| |g|) * (|B^T| |d|)], up to 8.1 times |g| * |d|
   where all are ones;
-* p = 4, 5, 6: F(3,3) along both axes for each subtile of 3x3 outputs, one term per bucket and the roundings of the
-  transforms twice, relative to |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, up to 65.8 times. d is the subtile's 5x5
-  piece of the window, with zeros beyond a window smaller than 8x8 (p = 4, 5).
+* p = 5, 6: F(3,3) along both axes for each tile of 3x3 outputs, one term per bucket and the roundings of the transforms
+  twice, relative to |A^T| [(|G| |g| |G^T|) * (|B^T| |d| |B|)] |A|, up to 65.8 times. d is the tile's 5x5 piece of the
+  window, with zeros beyond the window of p = 5;
+* p = 4, 7: the same with F(4,3), in one tile of 4x4 outputs, and in tiles of 4 and 3 along each axis: up to 256 times.
 
 The direct sum (9 terms per bucket, relative to |g| * |d|) stays allowed, so each output has the larger of both bounds.
 """

@@ -21,8 +21,8 @@ from tests.operator.c_api import ConvOptions
 
 CHANNELS = (1, 2, 3, 15, 16, 17, 31, 33, 48, 64)
 OUTPUTS = (1, 15, 16, 17, 20, 33)
-PATCHES = (3, 4, 5, 6)
-"""Where 3x3 kernels have code paths of their own: one subtile of 3x3 outputs, and two by two of them."""
+PATCHES = (3, 4, 5, 6, 7)
+"""Where 3x3 kernels have code paths of their own: along y, and along both axes in one tile or two by two."""
 KERNELS = ((1, 1), (3, 3), (5, 5), (7, 7), (1, 3), (3, 1), (2, 2), (5, 3))
 ACTIVATIONS = {
     "": (),
@@ -235,8 +235,8 @@ def hash_cases(draw: st.DrawFn) -> Case:
 def value_cases(draw: st.DrawFn) -> Case:
     """Any convolution on ordinary data, with a given grouping: for what is compared within a tolerance."""
     pad = st.integers(0, 3)
-    # 3x3 at p = 3 and at p = 4 to 6 has code paths of its own, and is what networks are made of.
-    patches = {"one subtile": st.just(3), "subtiles": st.sampled_from(PATCHES[1:]), "any": st.integers(1, 8)}
+    # 3x3 at p = 3 and at p = 4 to 7 has code paths of its own, and is what networks are made of.
+    patches = {"along y": st.just(3), "tiles": st.sampled_from(PATCHES[1:]), "any": st.integers(1, 8)}
     path = draw(st.sampled_from(tuple(patches)))
     case = Case(
         batch=draw(st.sampled_from((1, 1, 1, 2, 3, 0))),

@@ -88,7 +88,7 @@ def test_patches_and_kernels(patch: int, kernel: tuple[int, int]) -> None:
 @pytest.mark.parametrize(("patch", "rows"), [(patch, rows) for patch in PATCHES for rows in range(1, 2 * patch + 1)])
 @pytest.mark.parametrize("layout", ["NCHW", "blocked"])
 def test_every_way_that_a_patch_ends(patch: int, rows: int, layout: str) -> None:
-    """Maps of up to two patches a side, so the last is cut behind each row and column of each of its subtiles."""
+    """Maps of up to two patches a side, so the last is cut behind each row and column of each of its tiles."""
     case = replace(LAYER, patch=patch, height=rows, x_layout=layout, z_layout=layout, y_layout=layout, residual=True)
     if layout == "NCHW":
         case = replace(case, batch=2, channels=17, outputs=20)
