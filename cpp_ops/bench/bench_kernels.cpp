@@ -1,9 +1,9 @@
 // Times the stages of HasteConv one by one:
-// haste-bench-kernels [SHAPES] [--isa NAME] [--hyperplanes L] [--weights float32|fp16]
+// haste-bench-kernels [SHAPES] [--isa NAME] [--hyperplanes L] [--weights float32|fp16] [--patch P]
 //
 // Prints, per layer of a text file of shapes: nanoseconds per patch of each stage; for the convolution also the rate as
-// the direct convolution of the merged channels would count it (2 * taps * 9 per bucket and output channel, plus the
-// merge), its share of this core's measured multiply-add peak, and the bytes of weights it reads.
+// the direct convolution of the merged channels would count it (2 * taps * P * P per bucket and output channel, plus
+// the merge), its share of this core's measured multiply-add peak, and the bytes of weights it reads.
 
 #include <algorithm>
 #include <chrono>
@@ -42,7 +42,7 @@ double seconds(Body body) {
 
 struct Options {
   std::string shapes = "cpp_ops/bench/shapes.txt", isa;
-  int hyperplanes = 14;
+  int hyperplanes = 14, patch = 0;
   haste_weight_type weights = HASTE_WEIGHTS_FLOAT32;
 };
 
@@ -53,6 +53,8 @@ bool parse(int argc, char** argv, Options& options) {
       options.isa = argv[++i];
     else if (arg == "--hyperplanes" && i + 1 < argc)
       options.hyperplanes = std::atoi(argv[++i]);
+    else if (arg == "--patch" && i + 1 < argc)
+      options.patch = std::atoi(argv[++i]);
     else if (arg == "--weights" && i + 1 < argc && !std::strcmp(argv[i + 1], "fp16"))
       options.weights = HASTE_WEIGHTS_FLOAT16, i++;
     else if (arg == "--weights" && i + 1 < argc && !std::strcmp(argv[i + 1], "float32"))
@@ -62,7 +64,7 @@ bool parse(int argc, char** argv, Options& options) {
     else
       options.shapes = arg;
   }
-  return options.hyperplanes >= 1 && options.hyperplanes <= HASTE_MAX_HYPERPLANES;
+  return options.hyperplanes >= 1 && options.hyperplanes <= HASTE_MAX_HYPERPLANES && options.patch >= 0;
 }
 
 struct Rate {
@@ -73,7 +75,7 @@ Rate convolution(Layer& layer) {
   const haste::Geometry& g = layer.geometry();
   const double time = seconds([&] { layer.convolve(); }) / layer.tile();
   const double filters = static_cast<double>(g.blocks_out) * haste::kBlock, taps = g.taps();
-  const double flops = filters * taps * (2 * 9 * layer.buckets() + 2 * layer.members());
+  const double flops = filters * taps * (2.0 * g.patch * g.patch * layer.buckets() + 2 * layer.members());
   const double block_bytes = static_cast<double>(layer.block_bytes()) / g.channels;
   return {time * 1e9, flops, g.blocks_out * block_bytes * (layer.singles() + layer.members())};
 }
@@ -85,9 +87,9 @@ void print_convolution(const char* name, const Rate& rate, double peak) {
 }
 
 void bench(const Shape& shape, const Options& options, double peak) {
-  Layer layer(shape, options.hyperplanes, 0.5, options.weights);
-  std::printf("%d -> %d, %dx%d, kernel %dx%d\n", shape.channels, shape.filters, shape.height, shape.width,
-              shape.kernel_h, shape.kernel_w);
+  Layer layer(shape, options.patch, options.hyperplanes, 0.5, options.weights);
+  std::printf("%d -> %d, %dx%d, kernel %dx%d, patch %d\n", shape.channels, shape.filters, shape.height, shape.width,
+              shape.kernel_h, shape.kernel_w, layer.geometry().patch);
   const int group = layer.group();
   const double gather = seconds([&] { layer.hash(0); }) / group;
   const double hash = seconds([&] { layer.hash(options.hyperplanes); }) / group;
@@ -114,8 +116,8 @@ void bench(const Shape& shape, const Options& options, double peak) {
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) {
-    std::fprintf(stderr, "usage: %s [SHAPES] [--isa NAME] [--hyperplanes 1..%d] [--weights float32|fp16]\n", argv[0],
-                 HASTE_MAX_HYPERPLANES);
+    std::fprintf(stderr, "usage: %s [SHAPES] [--isa NAME] [--hyperplanes 1..%d] [--weights float32|fp16] [--patch P]\n",
+                 argv[0], HASTE_MAX_HYPERPLANES);
     return 2;
   }
   if (!options.isa.empty() && haste_select_isa(options.isa.c_str())) {

@@ -37,7 +37,8 @@ Aligned<char> made_up_weights(size_t count, haste_weight_type type, std::mt19937
   return memory;
 }
 
-Layer::Layer(const Shape& shape, int hyperplanes, double correlated, haste_weight_type weights) : shape_(shape) {
+Layer::Layer(const Shape& shape, int patch, int hyperplanes, double correlated, haste_weight_type weights)
+    : shape_(shape) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   haste_conv_params params{};
@@ -45,7 +46,7 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated, haste_weigh
   params.kernel_h = shape.kernel_h, params.kernel_w = shape.kernel_w;
   params.pad_top = params.pad_bottom = shape.kernel_h / 2;
   params.pad_left = params.pad_right = shape.kernel_w / 2;
-  params.patch = 3;
+  params.patch = patch ? patch : shape.kernel_h == 3 && shape.kernel_w == 3 ? 7 : 3;
   params.max_hyperplanes = hyperplanes;
   params.activation = HASTE_RELU;
   params.weight_layout = HASTE_PACKED;
@@ -55,7 +56,7 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated, haste_weigh
   const size_t taps = static_cast<size_t>(shape.kernel_h * shape.kernel_w);
   weights_ = made_up_weights(
       static_cast<size_t>(round_up(shape.filters, 16)) * static_cast<size_t>(shape.channels) * taps, weights, random);
-  const int window = (2 + shape.kernel_h) * (2 + shape.kernel_w);
+  const int64_t window = (params.patch + shape.kernel_h - 1) * (params.patch + shape.kernel_w - 1);
   std::vector<int8_t> rows(static_cast<size_t>(hyperplanes * window));
   for (int8_t& v : rows) v = static_cast<int8_t>(random() % 2 ? 0 : random() % 2 ? 1 : -1);
   const std::vector<float> bias(static_cast<size_t>(shape.filters));
@@ -80,8 +81,8 @@ Layer::Layer(const Shape& shape, int hyperplanes, double correlated, haste_weigh
   windows_ = aligned<float>(g.window_pitch() * kGroup);
   projections_ = aligned<float>(channels * static_cast<size_t>(hyperplanes) * kGroup);
   codes_ = aligned<uint32_t>(channels * kGroup);
-  merged_ = aligned<float>(channels * static_cast<size_t>(g.slot) * kTile);
-  output_ = aligned<float>(static_cast<size_t>(g.blocks_out) * kBlock * 9 * kTile);
+  merged_ = aligned<float>(channels * static_cast<size_t>(g.bucket_slot) * kTile);
+  output_ = aligned<float>(static_cast<size_t>(g.blocks_out) * kBlock * kTile * static_cast<size_t>(g.patch * g.patch));
   taps_ = aligned<float>(kMaxBlocks * taps * kBlock);
   nonzero_.resize(static_cast<size_t>(g.blocks_in) * kGroup);
   lists_.assign(kTile * 3, std::vector<int32_t>(channels + kBlock));
@@ -133,7 +134,7 @@ void Layer::merge(bool dense) {
     MergeArgs args{};
     args.geometry = &g;
     args.merge = Merge::kScaled;
-    args.transform = g.winograd;
+    args.transform = g.form != Form::kDirect;
     args.codes = dense ? nullptr : codes_.get() + static_cast<ptrdiff_t>(from) * g.blocks_in * kBlock;
     args.zero_code = zero_code_[from];
     args.nonzero = nonzero_.data() + static_cast<ptrdiff_t>(from) * g.blocks_in;
@@ -143,7 +144,7 @@ void Layer::merge(bool dense) {
     args.stats = &stats;
     work_[t].merged_window = windows;
     conv_->kernels->merge(args);
-    windows += static_cast<ptrdiff_t>(work_[t].merged + work_[t].singles) * g.slot;
+    windows += static_cast<ptrdiff_t>(work_[t].merged + work_[t].singles) * g.bucket_slot;
   }
 }
 
@@ -161,8 +162,8 @@ void Layer::regular_buckets(int members) {
       (members == 1 ? w.single_channel : w.member)[i] = order[static_cast<size_t>(i)];
     for (int b = 0; b <= w.merged; b++) w.first[b] = b * members;
     w.merged_window = windows;
-    w.single_window = windows + static_cast<ptrdiff_t>(w.merged) * g.slot;
-    windows += static_cast<ptrdiff_t>(w.merged + w.singles) * g.slot;
+    w.single_window = windows + static_cast<ptrdiff_t>(w.merged) * g.bucket_slot;
+    windows += static_cast<ptrdiff_t>(w.merged + w.singles) * g.bucket_slot;
   }
 }
 
@@ -184,18 +185,16 @@ void Layer::convolve() {
       a.weight_type = static_cast<WeightType>(conv_->params.weight_type);
       a.gain = conv_->unit_gain.data() + static_cast<ptrdiff_t>(block) * kBlock;
       a.bias = conv_->bias.data() + static_cast<ptrdiff_t>(block) * kBlock;
-      a.y = output_.get() + (static_cast<ptrdiff_t>(block) * kTile + t) * 9 * kBlock;
-      a.y_row = 3 * kBlock;
-      a.y_block = kTile * 9 * kBlock;
-      a.rows = a.cols = 3;
+      const ptrdiff_t patch = static_cast<ptrdiff_t>(g.patch) * g.patch * kBlock;
+      a.y = output_.get() + (static_cast<ptrdiff_t>(block) * kTile + t) * patch;
+      a.y_row = static_cast<ptrdiff_t>(g.patch) * kBlock;
+      a.y_block = kTile * patch;
+      a.rows = a.cols = g.patch;
       a.taps_scratch = taps_.get();
       const int64_t begin = lines * t / kTile, end = lines * (t + 1) / kTile;
       a.prefetch = conv_->weights + next * conv_->block_bytes + begin * 64;
       a.prefetch_lines = static_cast<int>(end - begin);
-      if (g.winograd)
-        conv_->kernels->convolve_winograd(a);
-      else
-        conv_->kernels->convolve_direct(a, blocks);
+      convolve_patch(*conv_, a, blocks);
     }
   }
 }

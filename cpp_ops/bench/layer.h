@@ -24,7 +24,8 @@ Aligned<T> aligned(size_t count);  // zeroed
 
 class Layer {
  public:
-  Layer(const Shape& shape, int hyperplanes, double correlated, haste_weight_type weights);
+  // patch: 0 for the one that 3x3 kernels are fastest at, 7, and 3 for others.
+  Layer(const Shape& shape, int patch, int hyperplanes, double correlated, haste_weight_type weights);
 
   // One group of patches in the middle of the image, gathered and, with hyperplanes, hashed.
   void hash(int hyperplanes);

@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace haste {
+namespace {
+
+constexpr int kFewPatches = 2;
+
+}  // namespace
 
 Convolution::Convolution(const LayerRun& run, int patches, Cutter& cutter) : run_(run) {
   const Geometry& g = run.g;
@@ -13,8 +18,22 @@ Convolution::Convolution(const LayerRun& run, int patches, Cutter& cutter) : run
   z_ = cutter.take<float>(run.args.z && run.conv.params.z_layout == HASTE_NCHW ? staging : 0);
 }
 
+void convolve_patch(const haste_conv& conv, const ConvolveArgs& args, int blocks) {
+  switch (conv.geometry.form) {
+    case Form::kDirect:
+      conv.kernels->convolve_direct(args, blocks);
+      break;
+    case Form::kColumns:
+      conv.kernels->convolve_columns(args);
+      break;
+    case Form::kNested:
+      conv.kernels->convolve_nested(args);
+      break;
+  }
+}
+
 int blocks_per_call(const haste_conv& conv) {
-  return conv.geometry.winograd ? 1 : conv.kernels->blocks_at_once;
+  return conv.geometry.form == Form::kDirect ? conv.kernels->blocks_at_once : 1;
 }
 
 size_t convolution_bytes(const LayerRun& run, int patches) {
@@ -33,7 +52,10 @@ void Convolution::convolve(const Tile& tile, int begin, int end, Prefetch prefet
     const int next = block + blocks;
     const int64_t lines =
         next < g.blocks_out ? ceil_div(std::min(step, g.blocks_out - next) * run_.conv.block_bytes, 64) : 0;
-    int64_t from = 0, to = next < end && prefetch.within ? lines : 0;
+    // Few patches have no time to draw another block: the first one then draws its own as it goes (ConvolveArgs::cold).
+    const bool cold = prefetch.within && g.form == Form::kNested && (block == begin || tile.patches <= kFewPatches);
+    int64_t from = 0,
+            to = next < end && prefetch.within && (g.form != Form::kNested || tile.patches > kFewPatches) ? lines : 0;
     if (next >= end && prefetch.parts)
       from = lines * prefetch.part / prefetch.parts, to = lines * (prefetch.part + 1) / prefetch.parts;
     back = !back;  // those prepared last come first
@@ -41,15 +63,15 @@ void Convolution::convolve(const Tile& tile, int begin, int end, Prefetch prefet
       const Segment& segment = tile.segment[back ? tile.segments - 1 - s : s];
       if (z_) stage_residual(segment, block, blocks);
       for (int i = 0; i < segment.count; i++)
-        convolve(tile, segment, back ? segment.count - 1 - i : i, block, blocks, from, to);
+        convolve(tile, segment, back ? segment.count - 1 - i : i, block, blocks, cold && s == 0 && i == 0, from, to);
       if (y_) flush(segment, block, blocks);
     }
   }
 }
 
 // One patch of a segment, which draws its share of lines `from` to `to` - 1 of the next weights.
-void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, int64_t from,
-                           int64_t to) const {
+void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold,
+                           int64_t from, int64_t to) const {
   const haste_conv& conv = run_.conv;
   const Geometry& g = run_.g;
   const int index = segment.first + patch;
@@ -70,14 +92,12 @@ void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, 
   a.rows = static_cast<int>(std::min<int64_t>(g.patch, run_.out_height - segment.row * g.patch));
   a.cols = static_cast<int>(std::min<int64_t>(g.patch, run_.out_width - (segment.column + patch) * g.patch));
   a.taps_scratch = taps_;
+  a.cold = cold;
   const int64_t lines = to - from, first = from + lines * index / tile.patches,
                 last = from + lines * (index + 1) / tile.patches;
   a.prefetch = conv.weights + (block + blocks) * conv.block_bytes + first * 64;
   a.prefetch_lines = static_cast<int>(last - first);
-  if (g.winograd)
-    conv.kernels->convolve_winograd(a);
-  else
-    conv.kernels->convolve_direct(a, blocks);
+  convolve_patch(conv, a, blocks);
 }
 
 Convolution::Plane Convolution::locate(float* tensor, float* staging, const Segment& segment, int patch,

@@ -32,7 +32,7 @@ class Convolution {
   Plane locate(float* tensor, float* staging, const Segment& segment, int patch, int block) const;
   void stage_residual(const Segment& segment, int block, int blocks) const;
   void flush(const Segment& segment, int block, int blocks) const;
-  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, int64_t from,
+  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold, int64_t from,
                 int64_t to) const;
   template <typename Body>
   void for_each_row(const Segment& segment, int block, int blocks, const float* tensor, float* staging,
@@ -44,6 +44,9 @@ class Convolution {
 
 // Blocks of output channels that one call of a kernel computes.
 int blocks_per_call(const haste_conv& conv);
+
+// One patch and `blocks` blocks of output channels, by the kernel that the layer's form names.
+void convolve_patch(const haste_conv& conv, const ConvolveArgs& args, int blocks);
 
 size_t convolution_bytes(const LayerRun& run, int patches);
 

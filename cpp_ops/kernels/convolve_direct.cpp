@@ -93,7 +93,7 @@ void convolve(const ConvolveArgs& args, int part, int row, int col) {
     }
     if (!kPointwise) multiply<kBlocks>(taps, window, merged, acc);
   }
-  for (int o = 0; o < kBlocks; o++) finish(args, o, part, row, col, acc[o]);
+  for (int o = 0; o < kBlocks; o++) finish<kSubtile, kSubtile>(args, o, part, row, col, acc[o]);
 }
 
 template <typename Weight, int kBlocks>

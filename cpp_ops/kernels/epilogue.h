@@ -1,4 +1,4 @@
-// Bias, residual, activation and store of a 3 x 3 subtile of output pixels.
+// Bias, residual, activation and store of a tile of output pixels.
 #pragma once
 
 #include "isa.h"
@@ -51,9 +51,10 @@ HASTE_INLINE vec activate(vec x, const Epilogue& e) {
   return x;
 }
 
-// Writes the subtile at (row, col) of the patch for `part` of output block `block`; pixels past the image are dropped.
+// Writes the tile at (row, col) of the patch for `part` of output block `block`; pixels past the image are dropped.
+template <int kHeight, int kWidth>
 HASTE_INLINE void finish(const ConvolveArgs& args, int block, int part, int row, int col, const vec* out) {
-  const int rows = min_int(args.rows - row, kSubtile), cols = min_int(args.cols - col, kSubtile);
+  const int rows = min_int(args.rows - row, kHeight), cols = min_int(args.cols - col, kWidth);
   const vec gain = loadu(args.gain + block * kBlock + part * kLanes);
   const vec bias = loadu(args.bias + block * kBlock + part * kLanes);
   for (int r = 0; r < rows; r++) {
@@ -61,7 +62,7 @@ HASTE_INLINE void finish(const ConvolveArgs& args, int block, int part, int row,
     const float* z =
         args.z ? args.z + block * args.z_block + (row + r) * args.z_row + col * kBlock + part * kLanes : nullptr;
     for (int c = 0; c < cols; c++) {
-      vec value = fma(out[r * kSubtile + c], gain, bias);
+      vec value = fma(out[r * kWidth + c], gain, bias);
       if (z) value = value + loadu(z + c * kBlock);
       storeu(y + c * kBlock, activate(value, *args.epilogue));
     }

@@ -18,6 +18,32 @@ inline int64_t round_up(int64_t a, int64_t b) {
   return ceil_div(a, b) * b;
 }
 
+// How a patch is convolved: tap by tap (convolve_direct.cpp), by F(3,3) along y (convolve_columns.cpp: 3x3, patch 3),
+// or by F(3,3) and F(4,3) along both axes (convolve_nested.cpp: 3x3, patches that have a tiling).
+enum class Form { kDirect, kColumns, kNested };
+
+// Tiles of three or four output pixels that a patch is cut into along each axis, the larger one first, for nested
+// F(n,3). Tile t of n pixels has n + 2 points.
+struct Tiling {
+  int first = 0, second = 0;  // second: 0 where one tile is all
+
+  constexpr bool exists() const { return first > 0; }
+  constexpr int tiles() const { return second ? 2 : 1; }
+  constexpr int size(int t) const { return t ? second : first; }
+  constexpr int start(int t) const { return t ? first : 0; }
+  constexpr int points(int t) const { return size(t) + 2; }
+  constexpr int all_points() const { return points(0) + (second ? points(1) : 0); }
+  constexpr int window() const { return first + second + 2; }  // pixels along the axis, some of them beyond the patch's
+  constexpr bool operator==(const Tiling& other) const { return first == other.first && second == other.second; }
+};
+
+constexpr Tiling tiling(int64_t patch) {
+  if (patch == 4) return {4, 0};
+  if (patch == 5 || patch == 6) return {3, 3};
+  if (patch == 7) return {4, 3};
+  return {};
+}
+
 struct Geometry {
   int channels = 0, filters = 0;      // C, M
   int blocks_in = 0, blocks_out = 0;  // of 16 channels
@@ -25,9 +51,10 @@ struct Geometry {
   int patch = 0;                   // p
   int window_h = 0, window_w = 0;  // q_h, q_w
   int window = 0;                  // q_h * q_w
-  int slot = 0;           // floats kept per channel window: `window`, what a subtile may read beyond it, whole vectors
-  int strip_w = 0;        // pixels per row of the strip that a group of patches shares
-  bool winograd = false;  // slots hold windows transformed for F(3,3) along y (convolve_winograd.cpp)
+  int slot = 0;         // floats kept per channel window: `window`, what a subtile may read beyond it, whole vectors
+  int bucket_slot = 0;  // floats kept per bucket, transformed as `form` wants it; at least `slot`
+  int strip_w = 0;      // pixels per row of the strip that a group of patches shares
+  Form form = Form::kDirect;
 
   int taps() const { return kernel_h * kernel_w; }
   // Patches start an odd number of cache lines apart: powers of two would alias in L1.

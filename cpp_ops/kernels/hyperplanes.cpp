@@ -6,18 +6,20 @@ namespace haste {
 
 std::vector<int32_t> window_offsets(const Geometry& g) {
   std::vector<int32_t> offsets(static_cast<size_t>(g.slot), g.window_h * g.strip_w * kBlock);
-  for (int q = 0; q < g.window; q++)
-    offsets[static_cast<size_t>(q)] = (q / g.window_w * g.strip_w + q % g.window_w) * kBlock;
+  const int row = g.form == Form::kNested ? tiling(g.patch).window() : g.window_w;
+  for (int y = 0; y < g.window_h; y++)
+    for (int x = 0; x < g.window_w; x++) offsets[static_cast<size_t>(y * row + x)] = (y * g.strip_w + x) * kBlock;
   return offsets;
 }
 
 Hyperplanes::Hyperplanes(const Geometry& g, const int8_t* rows, int count)
     : rows_(static_cast<size_t>(count)), zero_offset_(g.window_h * g.strip_w * kBlock) {
-  const std::vector<int32_t> offsets = window_offsets(g);
   for (int l = 0; l < count; l++)
     for (int q = 0; q < g.window; q++)
-      if (const int8_t v = rows[static_cast<ptrdiff_t>(l) * g.window + q])
-        rows_[static_cast<size_t>(l)].push_back({{offsets[static_cast<size_t>(q)], 0}, {static_cast<float>(v), 0}});
+      if (const int8_t v = rows[static_cast<ptrdiff_t>(l) * g.window + q]) {
+        const int32_t offset = (q / g.window_w * g.strip_w + q % g.window_w) * kBlock;
+        rows_[static_cast<size_t>(l)].push_back({{offset, 0}, {static_cast<float>(v), 0}});
+      }
 }
 
 std::unique_ptr<Hyperplanes::Plan> Hyperplanes::make(int hyperplanes) const {

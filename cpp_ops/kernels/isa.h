@@ -9,7 +9,8 @@ namespace HASTE_NS {
 
 void hash(const HashArgs& args);
 void merge(const MergeArgs& args);
-void convolve_winograd(const ConvolveArgs& args);
+void convolve_columns(const ConvolveArgs& args);
+void convolve_nested(const ConvolveArgs& args);
 void convolve_direct(const ConvolveArgs& args, int blocks);
 void pool(const PoolArgs& args);
 int64_t multiply_adds(int rounds);

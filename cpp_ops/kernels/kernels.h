@@ -55,11 +55,11 @@ constexpr int kLookahead = 4;
 struct PatchWork {
   int singles, merged;
   int32_t* single_channel;  // [singles + kLookahead]
-  float* single_window;     // [singles][slot], right behind merged_window
+  float* single_window;     // [singles][bucket_slot], right behind merged_window
   int32_t* first;           // [merged + 1] into member and coefficient; merged buckets are ordered by size
   int32_t* member;          // [+ kLookahead] channels
   float* coefficient;       // a_i (all but mean)
-  float* merged_window;     // [merged][slot]
+  float* merged_window;     // [merged][bucket_slot]
 };
 
 enum class Merge { kScaled, kMean, kNorm };
@@ -86,7 +86,7 @@ struct GroupScratch {
 struct MergeArgs {
   const Geometry* geometry;
   Merge merge;
-  bool transform;         // windows for F(3,3); false for patches of one row and for other kernels
+  bool transform;         // windows, for F(3,3); false for patches of one row at patch 3 and for other kernels
   float tau;              // <= 0: unbounded
   const uint32_t* codes;  // nullptr: dense, every channel alone
   uint32_t zero_code;
@@ -123,6 +123,7 @@ struct ConvolveArgs {
   ptrdiff_t y_block, z_block;  // floats between blocks
   int rows, cols;              // output pixels of the patch that exist
   float* taps_scratch;         // [kMaxBlocks * taps][16], aligned: merged filters of one bucket, L1-resident
+  bool cold;                   // these weights have not been drawn into L2 before
   const char* prefetch;        // weights to draw into L2 meanwhile
   int prefetch_lines;
 };
@@ -141,7 +142,8 @@ struct Kernels {
   int blocks_at_once;  // output blocks per call of convolve_direct
   void (*hash)(const HashArgs&);
   void (*merge)(const MergeArgs&);
-  void (*convolve_winograd)(const ConvolveArgs&);            // 3x3, patch 3, one block; of one row: plain windows
+  void (*convolve_columns)(const ConvolveArgs&);             // 3x3, patch 3, one block; of one row: plain windows
+  void (*convolve_nested)(const ConvolveArgs&);              // 3x3, patch 4 to 6, one block
   void (*convolve_direct)(const ConvolveArgs&, int blocks);  // any kernel, any patch
   void (*pool)(const PoolArgs&);
   // Rows of `width` pixels: blocked [width][16] from/to `channels` <= 16 planes that lie `plane` floats apart.

@@ -1,26 +1,20 @@
 // Group the channels of one patch by their codes and merge the windows of each bucket.
 
 #include "grouping.h"
+#include "transform.h"
 
 namespace haste {
 namespace HASTE_NS {
 namespace {
 
-// A window, ready to be convolved: as it is, or transformed for F(3,3) along y (B^T of convolve_winograd.cpp).
+// A window, ready to be convolved.
 HASTE_INLINE void write_window(const MergeArgs& args, const float* window, float* out) {
-  if (!args.transform) {
+  if (!args.transform)
     for (int q = 0; q < args.geometry->slot; q += kLanes) store(out + q, load(window + q));
-    return;
-  }
-  const row8 r0 = load8(window), r1 = load8(window + 5), r2 = load8(window + 10), r3 = load8(window + 15),
-             r4 = load8(window + 20);
-  const row8 d = r1 - r3;
-  // Rows overlap by three in the store, so they go in ascending order.
-  store8(out, (r0 - r2) - d * 0.5f);
-  store8(out + 5, r1 + (r2 - r3) * 0.5f);
-  store8(out + 10, (r2 - r1 * (2.0f / 3.0f) - r3 * (1.0f / 3.0f)) * 0.5f);
-  store8(out + 15, d * (-1.0f / 6.0f));
-  store8(out + 20, (d + d) + (r4 - r2));
+  else if (args.geometry->form == Form::kNested)
+    transform_nested(tiling(args.geometry->patch), window, out);
+  else
+    transform_columns(window, out);
 }
 
 void add_single(PatchWork& work, int channel) {
@@ -39,7 +33,7 @@ class Merger {
   void bucket(const int32_t* member, int count, int zeros, float bound) {
     PatchWork& work = *args_.work;
     MergeStats& stats = *args_.stats;
-    float* u = work.merged_window + static_cast<ptrdiff_t>(work.merged) * args_.geometry->slot;
+    float* u = work.merged_window + static_cast<ptrdiff_t>(work.merged) * args_.geometry->bucket_slot;
     sum(member, count, u);
     int kept = 0;
     if (args_.merge == Merge::kMean)
@@ -219,11 +213,17 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
 
 void group_and_merge(const MergeArgs& args, Kept& kept, int zeros) {
   assign_buckets(args, kept);
-  constexpr int kVectors = (25 + kLanes - 1) / kLanes;
-  if (args.geometry->slot == kVectors * kLanes)  // 3x3 at patch 3
-    merge_buckets<kVectors>(args, kept, zeros);
-  else
-    merge_buckets<0>(args, kept, zeros);
+  constexpr int kPatch3 = (25 + kLanes - 1) / kLanes, kPatch6 = 64 / kLanes, kPatch7 = 96 / kLanes;
+  switch (args.geometry->slot / kLanes) {
+    case kPatch3:
+      return merge_buckets<kPatch3>(args, kept, zeros);
+    case kPatch6:
+      return merge_buckets<kPatch6>(args, kept, zeros);
+    case kPatch7:
+      return merge_buckets<kPatch7>(args, kept, zeros);
+    default:
+      return merge_buckets<0>(args, kept, zeros);
+  }
 }
 
 }  // namespace
@@ -255,10 +255,10 @@ void merge(const MergeArgs& args) {
     group_and_merge(args, kept, 0);
   }
   // The windows of both kinds of bucket lie close together: what the convolution reads again and again stays in cache.
-  work.single_window = work.merged_window + static_cast<ptrdiff_t>(work.merged) * g.slot;
+  work.single_window = work.merged_window + static_cast<ptrdiff_t>(work.merged) * g.bucket_slot;
   for (int i = 0; i < work.singles; i++)
     write_window(args, args.windows + static_cast<ptrdiff_t>(work.single_channel[i]) * g.slot,
-                 work.single_window + static_cast<ptrdiff_t>(i) * g.slot);
+                 work.single_window + static_cast<ptrdiff_t>(i) * g.bucket_slot);
   // The convolution prefetches a few entries ahead, past the end as well.
   for (int i = 0; i < kLookahead; i++)
     work.single_channel[work.singles + i] = work.member[work.first[work.merged] + i] = 0;

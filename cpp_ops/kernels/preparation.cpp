@@ -114,7 +114,7 @@ void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patc
     MergeArgs merge{};
     merge.geometry = &g;
     merge.merge = static_cast<Merge>(conv.params.merge);
-    merge.transform = g.winograd && run_.out_height - row * g.patch > 1;
+    merge.transform = g.form == Form::kNested || (g.form == Form::kColumns && run_.out_height - row * g.patch > 1);
     merge.tau = args.tau;
     merge.codes = codes;
     merge.zero_code = run_.plan ? zero_code_[i] : 0;
@@ -124,7 +124,7 @@ void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patc
     merge.work = &work;
     merge.stats = &stats_;
     conv.kernels->merge(merge);
-    tile.floats += static_cast<size_t>(work.merged + work.singles) * static_cast<size_t>(g.slot);
+    tile.floats += static_cast<size_t>(work.merged + work.singles) * static_cast<size_t>(g.bucket_slot);
   }
 }
 

@@ -28,7 +28,7 @@ int64_t weight_bytes(const LayerRun& run) {
 
 // What a patch is expected to leave: its windows, half of them where channels are merged, and the lists of its buckets.
 int64_t window_bytes(const LayerRun& run) {
-  const int64_t all = static_cast<int64_t>(run.g.channels) * run.g.slot * 4;
+  const int64_t all = static_cast<int64_t>(run.g.channels) * run.g.bucket_slot * 4;
   return run.grouped() ? all / 2 : all;
 }
 int64_t list_bytes(const LayerRun& run) {

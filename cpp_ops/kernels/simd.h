@@ -274,7 +274,41 @@ HASTE_INLINE uint32_t nonzero_lanes(ivec bits) {
 #endif
 }
 
-// In-register transpose of kLanes x kLanes floats.
+// In-register transpose of 8x8 floats.
+HASTE_INLINE void transpose(vec* r);
+HASTE_INLINE void transpose8(row8* r) {
+#if defined(__AVX2__)
+  __m256 t[8], s[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(reinterpret_cast<__m256>(r[i]), reinterpret_cast<__m256>(r[i + 1]));
+    t[i + 1] = _mm256_unpackhi_ps(reinterpret_cast<__m256>(r[i]), reinterpret_cast<__m256>(r[i + 1]));
+  }
+  for (int i = 0; i < 8; i += 4) {
+    s[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    s[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    s[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    s[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = reinterpret_cast<row8>(_mm256_permute2f128_ps(s[i], s[i + 4], 0x20));
+    r[i + 4] = reinterpret_cast<row8>(_mm256_permute2f128_ps(s[i], s[i + 4], 0x31));
+  }
+#else
+  static_assert(kLanes == 4, "quarters of four by four");
+  alignas(32) float from[8][8], to[8][8];
+  for (int i = 0; i < 8; i++) store8(from[i], r[i]);
+  for (int i = 0; i < 8; i += 4)
+    for (int j = 0; j < 8; j += 4) {
+      vec quarter[4];
+      for (int k = 0; k < 4; k++) quarter[k] = load(&from[i + k][j]);
+      transpose(quarter);
+      for (int k = 0; k < 4; k++) store(&to[j + k][i], quarter[k]);
+    }
+  for (int i = 0; i < 8; i++) r[i] = load8(to[i]);
+#endif
+}
+
+// The same of kLanes x kLanes.
 HASTE_INLINE void transpose(vec* r) {
 #if defined(__AVX512F__)
   vec t[16];
@@ -303,22 +337,7 @@ HASTE_INLINE void transpose(vec* r) {
     r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
   }
 #elif defined(__AVX2__)
-  vec t[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
-  }
-  for (int i = 0; i < 8; i++) r[i] = t[i];
+  transpose8(reinterpret_cast<row8*>(r));
 #elif defined(__SSE2__)
   _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
 #elif defined(__ARM_NEON)

@@ -6,7 +6,7 @@ namespace haste {
 
 Tile cut_tile(const Geometry& g, const TileLimits& limits, Cutter& cutter) {
   const size_t patches = static_cast<size_t>(limits.patches), channels = static_cast<size_t>(g.channels) + kBlock;
-  const size_t patch = static_cast<size_t>(g.channels) * static_cast<size_t>(g.slot);
+  const size_t patch = static_cast<size_t>(g.channels) * static_cast<size_t>(g.bucket_slot);
   Tile t;
   t.segment = cutter.take<Segment>(patches);
   t.work = cutter.take<PatchWork>(patches);

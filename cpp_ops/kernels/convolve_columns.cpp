@@ -1,20 +1,17 @@
 // 3x3, patch 3: merge filters and convolve one patch for 16 output channels, F(3,3) along y.
 //
-// A bucket's filter is summed in nine registers, never written. Its columns (g0,g1,g2) and those of the window (d0..d4)
-// are then evaluated at the points 0, 1, -1, 2 and infinity, where three outputs cost five products in place of nine:
-//   G = [1 0 0; 1 1 1; 1 -1 1; 1 2 4; 0 0 1]            applied here, 21 additions for the nine taps
-//   B^T = [1 -1/2 -1 1/2 0; 0 1 1/2 -1/2 0; 0 -1/3 1/2 -1/6 0; 0 -1/6 0 1/6 0; 0 2 -1 -2 1]   applied by merge.cpp
-//   A^T = [1 1 1 1 0; 0 1 -1 2 0; 0 1 1 4 1]            once per patch, when all buckets are summed
-// That is 45 multiply-adds and 21 additions per bucket in place of 81 multiply-adds, and fifteen independent
-// accumulators in place of nine, more than the eight that two multiply-add ports with four cycles of latency need.
+// A bucket's filter is summed in nine registers, never written. Its columns and those of the window are then evaluated
+// at the five points of winograd.h, where three outputs cost five products in place of nine: 45 multiply-adds and 21
+// additions per bucket in place of 81 multiply-adds, and fifteen independent accumulators in place of nine, more than
+// the eight that two multiply-add ports with four cycles of latency need.
 
 #include "epilogue.h"
+#include "filters.h"
 
 namespace haste {
 namespace HASTE_NS {
 namespace {
 
-constexpr int kTaps = 9, kPoints = 5;
 constexpr int kWindow = (25 + kLanes - 1) / kLanes * kLanes;  // floats per slot
 
 // What a patch needs depends on how much of it lies inside the image. Columns that do not are not computed. Of a single
@@ -31,16 +28,10 @@ struct Accumulators {
       for (vec& v : row) v = zero();
   }
 
-  // A column (w0, w1, w2) of a filter at point k of F(3,3), or its row k where nothing is transformed. s = w0 + w2.
-  static HASTE_MEMBER vec evaluate(int k, vec w0, vec w1, vec w2, vec s) {
-    if (k == 0) return w0;
-    if (kOneRow) return k == 1 ? w1 : w2;
-    if (k == 1) return s + w1;
-    if (k == 2) return s - w1;
-    if (k == 4) return w2;
-    // Additions, since many processors have ports for them beside those of the multiply-adds.
-    const vec t = w2 + w2 + w1;
-    return t + t + w0;
+  // A column of a filter at point k, or its row k where nothing is transformed.
+  static HASTE_MEMBER vec value(int k, vec w0, vec w1, vec w2, vec s) {
+    if (kOneRow) return k == 0 ? w0 : k == 1 ? w1 : w2;
+    return evaluate(k, w0, w1, w2, s);
   }
 
   // Rows kFrom .. kTo - 1 of the products of a filter's nine taps, tap(i), with a window. `out` is what is kept of
@@ -55,7 +46,7 @@ struct Accumulators {
       const vec w0 = tap(x), w1 = tap(3 + x), w2 = tap(6 + x), s = kOneRow ? zero() : w0 + w2;
 #pragma GCC unroll 5
       for (int k = kFrom; k < kTo; k++) {
-        const vec u = evaluate(k, w0, w1, w2, s);
+        const vec u = value(k, w0, w1, w2, s);
 #pragma GCC unroll 3
         for (int c = 0; c < kCols; c++) out[k - kFrom][c] = elements.fma(u, 5 * k + c + x, out[k - kFrom][c]);
       }
@@ -66,7 +57,7 @@ struct Accumulators {
     for (int x = 0; x < 3; x++) s[x] = kOneRow || kFrom > 2 ? zero() : tap(x) + tap(6 + x);
     for (int k = kFrom; k < kTo; k++) {
       vec u[3];
-      for (int x = 0; x < 3; x++) u[x] = evaluate(k, tap(x), tap(3 + x), tap(6 + x), s[x]);
+      for (int x = 0; x < 3; x++) u[x] = value(k, tap(x), tap(3 + x), tap(6 + x), s[x]);
       const float* row = window + 5 * k;
       for (int c = 0; c < kCols + 2; c++) {
         const vec d = set1(row[c]);
@@ -84,55 +75,12 @@ struct Accumulators {
         out[c] = sum[0][c] + sum[1][c] + sum[2][c];
         continue;
       }
-      const vec both = sum[1][c] + sum[2][c], difference = sum[1][c] - sum[2][c], at2 = sum[3][c];
-      out[c] = sum[0][c] + both + at2;
-      out[3 + c] = difference + (at2 + at2);
-      out[6 + c] = fma(set1(4.0f), at2, both) + sum[kRows - 1][c];
+      vec points[kPoints], column[kSubtile];
+      for (int k = 0; k < kPoints; k++) points[k] = sum[min_int(k, kRows - 1)][c];
+      interpolate<3>(points, column);
+      for (int r = 0; r < kSubtile; r++) out[r * kSubtile + c] = column[r];
     }
   }
-};
-
-// The filters of one block of output channels, and the next block on its way into cache.
-template <typename Weight>
-class Filters {
- public:
-  HASTE_MEMBER Filters(const ConvolveArgs& args, int part)
-      : work_(*args.work),
-        weights_(static_cast<const Weight*>(args.weights) + part * kLanes),
-        prefetch_(args.prefetch),
-        prefetch_end_(args.prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64) {
-    const int buckets = work_.singles + work_.merged;
-    lines_ = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
-  }
-
-  HASTE_MEMBER const Weight* of(int channel) const {
-    return weights_ + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
-  }
-
-  HASTE_MEMBER void prefetch() {
-    for (int i = 0; i < lines_ && prefetch_ < prefetch_end_; i++, prefetch_ += 64) __builtin_prefetch(prefetch_, 0, 2);
-  }
-
-  // The sum over the members of merged bucket b, in registers.
-  template <bool kScaled>
-  HASTE_MEMBER void merge(int b, vec* w) const {
-    int j = work_.first[b];
-    const int end = work_.first[b + 1];
-    const Weight* f = of(work_.member[j]);
-    vec a = kScaled ? set1(work_.coefficient[j]) : zero();
-    for (int i = 0; i < kTaps; i++) w[i] = kScaled ? a * load(f + i * kBlock) : load(f + i * kBlock);
-    for (j++; j < end; j++) {
-      f = of(work_.member[j]);
-      a = kScaled ? set1(work_.coefficient[j]) : zero();
-      for (int i = 0; i < kTaps; i++) w[i] = kScaled ? fma(a, load(f + i * kBlock), w[i]) : w[i] + load(f + i * kBlock);
-    }
-  }
-
- private:
-  const PatchWork& work_;
-  const Weight* weights_;
-  const char *prefetch_, *prefetch_end_;
-  int lines_;
 };
 
 // With 32 registers: fifteen accumulators, nine taps and what is derived of them, bucket by bucket.
@@ -160,24 +108,11 @@ void convolve_at_once(const ConvolveArgs& args, int part) {
   }
   vec out[9];
   acc.finish(out);
-  finish(args, 0, part, 0, 0, out);
+  finish<kSubtile, kSubtile>(args, 0, part, 0, 0, out);
 }
 
 // With sixteen registers: a few buckets at a time, whose taps are read from memory (merged and widened ones from a
 // small buffer), in two passes that need nine accumulators at most.
-struct Bucket {
-  const float *taps, *window;
-};
-
-// A single channel's taps as floats: where they lie, or in the buffer.
-HASTE_INLINE const float* as_floats(const float* taps, float* /*buffer*/) {
-  return taps;
-}
-HASTE_INLINE const float* as_floats(const half* taps, float* buffer) {
-  for (int i = 0; i < kTaps; i++) store(buffer + i * kBlock, load(taps + i * kBlock));
-  return buffer;
-}
-
 template <int kFrom, int kTo, int kCols, bool kOneRow>
 HASTE_INLINE void multiply_buckets(const Bucket* bucket, int count, Accumulators<kCols, kOneRow>& acc) {
   vec sum[kTo - kFrom][kCols];
@@ -204,26 +139,13 @@ void convolve_in_passes(const ConvolveArgs& args, int part) {
   for (int from = 0; from < buckets; from += kAtATime) {
     Bucket bucket[kAtATime];
     const int count = min_int(kAtATime, buckets - from);
-    for (int i = 0; i < count; i++) {
-      filters.prefetch();
-      const int b = from + i;
-      float* taps = buffer + static_cast<ptrdiff_t>(i) * kTaps * kBlock;
-      if (b < work.singles) {
-        bucket[i] = {as_floats(filters.of(work.single_channel[b]), taps),
-                     work.single_window + static_cast<ptrdiff_t>(b) * kWindow};
-        continue;
-      }
-      vec w[kTaps];
-      filters.template merge<kScaled>(b - work.singles, w);
-      for (int tap = 0; tap < kTaps; tap++) store(taps + tap * kBlock, w[tap]);
-      bucket[i] = {taps, work.merged_window + static_cast<ptrdiff_t>(b - work.singles) * kWindow};
-    }
+    list_buckets<kScaled>(work, kWindow, filters, from, count, buffer, bucket);
     multiply_buckets<0, 3>(bucket, count, acc);
     if (!kOneRow) multiply_buckets<kOneRow ? 0 : 3, Accumulators<kCols, kOneRow>::kRows>(bucket, count, acc);
   }
   vec out[9];
   acc.finish(out);
-  finish(args, 0, part, 0, 0, out);
+  finish<kSubtile, kSubtile>(args, 0, part, 0, 0, out);
 }
 
 template <typename Weight, bool kScaled, int kCols, bool kOneRow>
@@ -242,7 +164,7 @@ void convolve_patch(const ConvolveArgs& args) {
 }
 
 template <typename Weight, int kCols>
-void convolve_columns(const ConvolveArgs& args) {
+void convolve_width(const ConvolveArgs& args) {
   (args.rows == 1 ? convolve_patch<Weight, kCols, true> : convolve_patch<Weight, kCols, false>)(args);
 }
 
@@ -250,20 +172,20 @@ template <typename Weight>
 void convolve_weights(const ConvolveArgs& args) {
   switch (args.cols) {
     case 1:
-      convolve_columns<Weight, 1>(args);
+      convolve_width<Weight, 1>(args);
       break;
     case 2:
-      convolve_columns<Weight, 2>(args);
+      convolve_width<Weight, 2>(args);
       break;
     default:
-      convolve_columns<Weight, 3>(args);
+      convolve_width<Weight, 3>(args);
       break;
   }
 }
 
 }  // namespace
 
-void convolve_winograd(const ConvolveArgs& args) {
+void convolve_columns(const ConvolveArgs& args) {
   if (args.weight_type == WeightType::kFloat16)
     convolve_weights<half>(args);
   else

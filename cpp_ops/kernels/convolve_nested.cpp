@@ -1,0 +1,179 @@
+// 3x3, patches that have a tiling: merge filters and convolve one patch for 16 output channels, F(n,3) along both axes.
+//
+// A tile of 3x3 pixels then costs 25 multiply-adds in place of 81, one of 4x4 36 in place of 144. What the filters need
+// for that, some additions for each of three rows and of the points along x, is shared by the tiles of the patch, as
+// the merge is: that is what a larger patch is for. Buckets are taken a few at a time, so that their taps and windows
+// stay in L1 while the points along x are gone through one after the other: at each, a filter is three rows of one
+// value, evaluated at the points along y, and meets the values of all tiles in up to 22 accumulators.
+
+#include "epilogue.h"
+#include "filters.h"
+#include "nested.h"
+
+namespace haste {
+namespace HASTE_NS {
+namespace {
+
+constexpr int kAtATime = 16;  // buckets: with their windows about 16 KiB
+
+// The tiles of a patch that lie inside the image: kRows x kCols of the layout's.
+template <typename Layout, int kRows, int kCols>
+struct Tiles {
+  static constexpr Tiling kAxis = Layout::kAxis;
+  static constexpr int rows = kRows, cols = kCols;
+
+  static constexpr int columns(int point) { return kCols < Layout::columns(point) ? kCols : Layout::columns(point); }
+  static constexpr int points_before(int row) { return row ? kAxis.points(0) : 0; }
+  static constexpr int all_points() { return points_before(kRows - 1) + kAxis.points(kRows - 1); }
+  // Sums of a patch lie as a bucket's window does, tiles outside the image left out.
+  static constexpr int sums(int point) { return all_points() * columns(point); }
+  static constexpr int before(int point) {
+    int sum = 0;
+    for (int k = 0; k < point; k++) sum += sums(k);
+    return sum;
+  }
+  static constexpr int at(int point, int row, int col) {
+    return before(point) + points_before(row) * columns(point) + col * kAxis.points(row);
+  }
+};
+
+// Multiplies buckets at point kPoint along x with tiles of rows kFrom to kTo - 1. `sum` is that of the whole patch,
+// zero before if `fresh`. Out of line: inlined side by side, compilers carry the sums of several points about.
+template <typename Tiles, typename Layout, int kPoint, int kFrom, int kTo>
+__attribute__((noinline)) void multiply(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
+  constexpr int kCols = Tiles::columns(kPoint), kPointsAlongY = Tiles::kAxis.points(kFrom),  // the first tile's: most
+      kBegin = Tiles::at(kPoint, kFrom, 0),
+                kSums = Tiles::at(kPoint, kTo - 1, kCols - 1) + Tiles::kAxis.points(kTo - 1) - kBegin;
+  vec acc[kSums];
+#pragma GCC unroll 24
+  for (int i = 0; i < kSums; i++) acc[i] = fresh ? zero() : sum[kBegin + i];
+  const Ahead::Share share = ahead.share(kPoint, Layout::kAxis.points(0));
+  for (int b = 0; b < count; b++) {
+    const float *taps = bucket[b].taps, *window = bucket[b].window;
+    if (kFrom == 0) share.draw(b, count);
+    vec v[3];
+#pragma GCC unroll 3
+    for (int y = 0; y < 3; y++) {
+      const vec w0 = load(taps + 3 * y * kBlock), w1 = load(taps + (3 * y + 1) * kBlock),
+                w2 = load(taps + (3 * y + 2) * kBlock);
+      v[y] = evaluate(kPoint, w0, w1, w2, w0 + w2);
+    }
+    const vec both = v[0] + v[2];
+#if defined(HASTE_BY_LANE)
+    constexpr int kOffset = Layout::at(kPoint, kFrom, 0) / 4 * 4;
+    const Elements<Layout::at(kPoint, kTo - 1, kCols - 1) + Tiles::kAxis.points(kTo - 1) - kOffset> elements(window +
+                                                                                                             kOffset);
+#endif
+#pragma GCC unroll 6
+    for (int j = 0; j < kPointsAlongY; j++) {
+      const vec u = evaluate(j, v[0], v[1], v[2], both);
+#pragma GCC unroll 2
+      for (int r = kFrom; r < kTo; r++)
+#pragma GCC unroll 2
+        for (int c = 0; c < kCols; c++) {
+          if (j >= Tiles::kAxis.points(r)) continue;
+          vec& to = acc[Tiles::at(kPoint, r, c) - kBegin + j];
+#if defined(HASTE_BY_LANE)
+          to = elements.fma(u, Layout::at(kPoint, r, c) - kOffset + j, to);
+#else
+          to = fma(u, set1(window[Layout::at(kPoint, r, c) + j]), to);
+#endif
+        }
+    }
+  }
+#pragma GCC unroll 24
+  for (int i = 0; i < kSums; i++) sum[kBegin + i] = acc[i];
+}
+
+template <typename Tiles, typename Layout, int kPoint>
+HASTE_INLINE void multiply_from(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
+  if constexpr (kPoint < Layout::kAxis.points(0)) {
+    if constexpr (kManyRegisters || Tiles::rows == 1) {
+      multiply<Tiles, Layout, kPoint, 0, Tiles::rows>(bucket, count, ahead, fresh, sum);
+    } else {
+      multiply<Tiles, Layout, kPoint, 0, 1>(bucket, count, ahead, fresh, sum);
+      multiply<Tiles, Layout, kPoint, 1, 2>(bucket, count, ahead, fresh, sum);
+    }
+    multiply_from<Tiles, Layout, kPoint + 1>(bucket, count, ahead, fresh, sum);
+  }
+}
+
+// The pixels of a tile, from its sums.
+template <typename Tiles, int kRow, int kCol>
+HASTE_INLINE void finish_tile(const ConvolveArgs& args, int part, const vec* sum) {
+  if constexpr (kRow < Tiles::rows && kCol < Tiles::cols) {
+    constexpr int kHeight = Tiles::kAxis.size(kRow), kWidth = Tiles::kAxis.size(kCol);
+    vec rows[kHeight][kWidth + 2], out[kHeight * kWidth];
+#pragma GCC unroll 6
+    for (int x = 0; x < kWidth + 2; x++) {
+      vec column[kHeight];
+      interpolate<kHeight>(sum + Tiles::at(x, kRow, kCol), column);
+      for (int r = 0; r < kHeight; r++) rows[r][x] = column[r];
+    }
+    for (int r = 0; r < kHeight; r++) interpolate<kWidth>(rows[r], out + r * kWidth);
+    finish<kHeight, kWidth>(args, 0, part, Tiles::kAxis.start(kRow), Tiles::kAxis.start(kCol), out);
+  }
+}
+
+template <typename Weight, bool kScaled, typename Tiles, typename Layout>
+void convolve(const ConvolveArgs& args, int part) {
+  const PatchWork& work = *args.work;
+  Filters<Weight> filters(args, part);
+  vec sum[Tiles::before(Tiles::kAxis.points(0))];
+  alignas(64) float buffer[kAtATime * kTaps * kBlock];
+  Bucket bucket[kAtATime];
+  Ahead ahead;
+  const int buckets = work.singles + work.merged, slot = args.geometry->bucket_slot;
+  int from = 0;
+  do {
+    const int count = min_int(kAtATime, buckets - from);
+    list_buckets<kScaled>(work, slot, filters, from, count, buffer, bucket);
+    if (args.cold) ahead.list(work, filters, from + count, min_int(kAtATime, buckets - from - count));
+    multiply_from<Tiles, Layout, 0>(bucket, count, ahead, from == 0, sum);
+    from += count;
+  } while (from < buckets);
+  finish_tile<Tiles, 0, 0>(args, part, sum);
+  finish_tile<Tiles, 0, 1>(args, part, sum);
+  finish_tile<Tiles, 1, 0>(args, part, sum);
+  finish_tile<Tiles, 1, 1>(args, part, sum);
+}
+
+template <typename Weight, typename Layout, int kRows, int kCols>
+void convolve_tiles(const ConvolveArgs& args) {
+  using Inside = Tiles<Layout, kRows, kCols>;
+  const auto kernel = args.merge != Merge::kMean ? convolve<Weight, true, Inside, Layout>  //
+                                                 : convolve<Weight, false, Inside, Layout>;
+  for (int part = 0; part < kParts; part++) kernel(args, part);
+}
+
+template <typename Weight, int kFirst, int kSecond>
+void convolve_patch(const ConvolveArgs& args) {
+  using Layout = NestedLayout<kFirst, kSecond>;
+  const bool two_rows = args.rows > kFirst, two_cols = args.cols > kFirst;
+  if constexpr (kSecond != 0) {
+    if (two_rows)
+      return two_cols ? convolve_tiles<Weight, Layout, 2, 2>(args) : convolve_tiles<Weight, Layout, 2, 1>(args);
+    if (two_cols) return convolve_tiles<Weight, Layout, 1, 2>(args);
+  }
+  convolve_tiles<Weight, Layout, 1, 1>(args);
+}
+
+template <typename Weight>
+void convolve_weights(const ConvolveArgs& args) {
+  const Tiling axis = tiling(args.geometry->patch);
+  if (axis == Tiling{3, 3})
+    convolve_patch<Weight, 3, 3>(args);
+  else if (axis == Tiling{4, 3})
+    convolve_patch<Weight, 4, 3>(args);
+  else
+    convolve_patch<Weight, 4, 0>(args);
+}
+
+}  // namespace
+
+void convolve_nested(const ConvolveArgs& args) {
+  (args.weight_type == WeightType::kFloat16 ? convolve_weights<half> : convolve_weights<float>)(args);
+}
+
+}  // namespace HASTE_NS
+}  // namespace haste

@@ -1,0 +1,126 @@
+// The 3x3 filters of one block of output channels, merged bucket by bucket, and the next block on its way into cache.
+#pragma once
+
+#include "winograd.h"
+
+namespace haste {
+namespace HASTE_NS {
+
+template <typename Weight>
+class Filters {
+ public:
+  HASTE_MEMBER Filters(const ConvolveArgs& args, int part)
+      : work_(*args.work),
+        weights_(static_cast<const Weight*>(args.weights) + part * kLanes),
+        prefetch_(args.prefetch),
+        prefetch_end_(args.prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64) {
+    const int buckets = work_.singles + work_.merged;
+    lines_ = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
+  }
+
+  HASTE_MEMBER const Weight* of(int channel) const {
+    return weights_ + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
+  }
+
+  HASTE_MEMBER void prefetch() {
+    for (int i = 0; i < lines_ && prefetch_ < prefetch_end_; i++, prefetch_ += 64) __builtin_prefetch(prefetch_, 0, 2);
+  }
+
+  // The sum over the members of merged bucket b, in registers.
+  template <bool kScaled>
+  HASTE_MEMBER void merge(int b, vec* w) const {
+    int j = work_.first[b];
+    const int end = work_.first[b + 1];
+    const Weight* f = of(work_.member[j]);
+    vec a = kScaled ? set1(work_.coefficient[j]) : zero();
+    for (int i = 0; i < kTaps; i++) w[i] = kScaled ? a * load(f + i * kBlock) : load(f + i * kBlock);
+    for (j++; j < end; j++) {
+      f = of(work_.member[j]);
+      a = kScaled ? set1(work_.coefficient[j]) : zero();
+      for (int i = 0; i < kTaps; i++) w[i] = kScaled ? fma(a, load(f + i * kBlock), w[i]) : w[i] + load(f + i * kBlock);
+    }
+  }
+
+ private:
+  const PatchWork& work_;
+  const Weight* weights_;
+  const char *prefetch_, *prefetch_end_;
+  int lines_;
+};
+
+// A single channel's taps as floats: where they lie, or in the buffer.
+HASTE_INLINE const float* as_floats(const float* taps, float* /*buffer*/) {
+  return taps;
+}
+HASTE_INLINE const float* as_floats(const half* taps, float* buffer) {
+  for (int i = 0; i < kTaps; i++) store(buffer + i * kBlock, load(taps + i * kBlock));
+  return buffer;
+}
+
+// A bucket whose taps are read from memory.
+struct Bucket {
+  const float *taps, *window;
+};
+
+// Lists buckets `from` to `from + count` - 1 of a patch, single channels first; merged and widened taps go to the
+// buffer, [count][kTaps][16].
+template <bool kScaled, typename Weight>
+HASTE_INLINE void list_buckets(const PatchWork& work, ptrdiff_t slot, Filters<Weight>& filters, int from, int count,
+                               float* buffer, Bucket* bucket) {
+  for (int i = 0; i < count; i++, buffer += kTaps * kBlock) {
+    filters.prefetch();
+    const int b = from + i, m = b - work.singles;
+    if (m < 0) {
+      bucket[i] = {as_floats(filters.of(work.single_channel[b]), buffer), work.single_window + b * slot};
+      continue;
+    }
+    vec w[kTaps];
+    filters.template merge<kScaled>(m, w);
+    for (int tap = 0; tap < kTaps; tap++) store(buffer + tap * kBlock, w[tap]);
+    bucket[i] = {buffer, work.merged_window + m * slot};
+  }
+}
+
+// The filters that some buckets to come will read, on their way into L1. A processor has few loads from memory in
+// flight, so they are drawn a few lines at a time, while other buckets are multiplied; in one go they would stall it.
+class Ahead {
+ public:
+  // Of buckets `from` to `from + count` - 1; more members than there is room for come by themselves.
+  template <typename Weight>
+  HASTE_MEMBER void list(const PatchWork& work, const Filters<Weight>& filters, int from, int count) {
+    constexpr int kBytes = kTaps * kBlock * static_cast<int>(sizeof(Weight));
+    lines_ = (kBytes + 63) / 64;
+    filters_ = 0;
+    const auto add = [&](int channel) __attribute__((always_inline)) {
+      filter_[filters_++] = reinterpret_cast<const char*>(filters.of(channel));
+    };
+    const int to = from + count;
+    for (int b = from; b < min_int(to, work.singles); b++) add(work.single_channel[b]);
+    const int first = max_int(from - work.singles, 0), last = max_int(to - work.singles, 0);
+    for (int j = work.first[first]; j < work.first[last] && filters_ < kMost; j++) add(work.member[j]);
+  }
+
+  // The lines of every filter that one of `passes` over the present buckets draws.
+  struct Share {
+    const char* const* filter;
+    int filters, begin, end;  // bytes
+
+    // What falls to bucket `step` of `steps`.
+    HASTE_MEMBER void draw(int step, int steps) const {
+      for (int i = step; i < filters; i += steps)
+        for (int at = begin; at < end; at += 64) __builtin_prefetch(filter[i] + at, 0, 3);
+    }
+  };
+  HASTE_MEMBER Share share(int pass, int passes) const {
+    const int each = (lines_ + passes - 1) / passes, begin = min_int(pass * each, lines_);
+    return {filter_, filters_, begin * 64, min_int(begin + each, lines_) * 64};
+  }
+
+ private:
+  static constexpr int kMost = 64;
+  const char* filter_[kMost];
+  int filters_ = 0, lines_ = 0;
+};
+
+}  // namespace HASTE_NS
+}  // namespace haste
