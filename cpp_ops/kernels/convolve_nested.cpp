@@ -23,27 +23,22 @@ struct Tiles {
   static constexpr int rows = kRows, cols = kCols;
 
   static constexpr int columns(int point) { return kCols < Layout::columns(point) ? kCols : Layout::columns(point); }
-  static constexpr int points_before(int row) { return row ? kAxis.points(0) : 0; }
-  static constexpr int all_points() { return points_before(kRows - 1) + kAxis.points(kRows - 1); }
+  static constexpr int all_points() { return kRows == kAxis.tiles() ? kAxis.all_points() : kAxis.points(0); }
   // Sums of a patch lie as a bucket's window does, tiles outside the image left out.
-  static constexpr int sums(int point) { return all_points() * columns(point); }
-  static constexpr int before(int point) {
-    int sum = 0;
-    for (int k = 0; k < point; k++) sum += sums(k);
-    return sum;
-  }
+  static constexpr int sums(int point) { return columns(point) * all_points(); }
   static constexpr int at(int point, int row, int col) {
-    return before(point) + points_before(row) * columns(point) + col * kAxis.points(row);
+    int offset = col * all_points() + (row ? kAxis.points(0) : 0);
+    for (int k = 0; k < point; k++) offset += sums(k);
+    return offset;
   }
 };
 
-// Multiplies buckets at point kPoint along x with tiles of rows kFrom to kTo - 1. `sum` is that of the whole patch,
+// Multiplies buckets at point kPoint along x with tiles of columns kFrom to kTo - 1. `sum` is that of the whole patch,
 // zero before if `fresh`. Out of line: inlined side by side, compilers carry the sums of several points about.
 template <typename Tiles, typename Layout, int kPoint, int kFrom, int kTo>
 __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
-  constexpr int kCols = Tiles::columns(kPoint), kPointsAlongY = Tiles::kAxis.points(kFrom),  // the first tile's: most
-      kBegin = Tiles::at(kPoint, kFrom, 0),
-                kSums = Tiles::at(kPoint, kTo - 1, kCols - 1) + Tiles::kAxis.points(kTo - 1) - kBegin;
+  constexpr int kPointsAlongY = Tiles::kAxis.points(0);  // the first tile's: most
+  constexpr int kBegin = Tiles::at(kPoint, 0, kFrom), kSums = (kTo - kFrom) * Tiles::all_points();
   vec acc[kSums];
 #pragma GCC unroll 24
   for (int i = 0; i < kSums; i++) acc[i] = fresh ? zero() : sum[kBegin + i];
@@ -60,17 +55,17 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
     }
     const vec both = v[0] + v[2];
 #if defined(HASTE_BY_LANE)
-    constexpr int kOffset = Layout::at(kPoint, kFrom, 0) / 4 * 4;
-    const Elements<Layout::at(kPoint, kTo - 1, kCols - 1) + Tiles::kAxis.points(kTo - 1) - kOffset> elements(window +
-                                                                                                             kOffset);
+    constexpr int kOffset = Layout::at(kPoint, 0, kFrom) / 4 * 4;
+    constexpr int kEnd = Layout::at(kPoint, Tiles::rows - 1, kTo - 1) + Tiles::kAxis.points(Tiles::rows - 1);
+    const Elements<kEnd - kOffset> elements(window + kOffset);
 #endif
 #pragma GCC unroll 6
     for (int j = 0; j < kPointsAlongY; j++) {
       const vec u = evaluate(j, v[0], v[1], v[2], both);
 #pragma GCC unroll 2
-      for (int r = kFrom; r < kTo; r++)
+      for (int c = kFrom; c < kTo; c++)
 #pragma GCC unroll 2
-        for (int c = 0; c < kCols; c++) {
+        for (int r = 0; r < Tiles::rows; r++) {
           if (j >= Tiles::kAxis.points(r)) continue;
           vec& to = acc[Tiles::at(kPoint, r, c) - kBegin + j];
 #if defined(HASTE_BY_LANE)
@@ -88,8 +83,9 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
 template <typename Tiles, typename Layout, int kPoint>
 HASTE_INLINE void multiply_from(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
   if constexpr (kPoint < Layout::kAxis.points(0)) {
-    if constexpr (kManyRegisters || Tiles::rows == 1) {
-      multiply<Tiles, Layout, kPoint, 0, Tiles::rows>(bucket, count, ahead, fresh, sum);
+    constexpr int kCols = Tiles::columns(kPoint);
+    if constexpr (kManyRegisters || kCols == 1) {
+      multiply<Tiles, Layout, kPoint, 0, kCols>(bucket, count, ahead, fresh, sum);
     } else {
       multiply<Tiles, Layout, kPoint, 0, 1>(bucket, count, ahead, fresh, sum);
       multiply<Tiles, Layout, kPoint, 1, 2>(bucket, count, ahead, fresh, sum);
@@ -119,7 +115,7 @@ template <typename Weight, bool kScaled, typename Tiles, typename Layout>
 void convolve(const ConvolveArgs& args, int part) {
   const PatchWork& work = *args.work;
   Filters<Weight> filters(args, part);
-  vec sum[Tiles::before(Tiles::kAxis.points(0))];
+  vec sum[Tiles::at(Tiles::kAxis.points(0), 0, 0)];
   alignas(64) float buffer[kAtATime * kTaps * kBlock];
   Bucket bucket[kAtATime];
   Ahead ahead;

@@ -1,4 +1,4 @@
-// How the window of a bucket is laid out for nested F(n,3): [point along x][tile along y][tile along x][point along y],
+// How the window of a bucket is laid out for nested F(n,3): [point along x][tile along x][tile along y][point along y],
 // without the tiles along x that have no such point.
 #pragma once
 
@@ -11,11 +11,10 @@ struct NestedLayout {
   static constexpr Tiling kAxis{kFirst, kSecond};
 
   static constexpr int columns(int point) { return kAxis.tiles() - (kSecond && point >= kAxis.points(1) ? 1 : 0); }
-  static constexpr int column(int point) { return kAxis.all_points() * columns(point); }  // floats of all tiles
   static constexpr int at(int point, int row, int col) {
-    int offset = 0;
-    for (int k = 0; k < point; k++) offset += column(k);
-    return offset + (row ? kAxis.points(0) * columns(point) : 0) + col * kAxis.points(row);
+    int offset = col * kAxis.all_points() + (row ? kAxis.points(0) : 0);
+    for (int k = 0; k < point; k++) offset += columns(k) * kAxis.all_points();
+    return offset;
   }
 };
 

@@ -135,6 +135,8 @@ typedef vec vec_unaligned __attribute__((aligned(4)));
 // A window row of up to eight pixels; narrower sets split it by themselves.
 typedef float row8 __attribute__((vector_size(32)));
 typedef row8 row8_unaligned __attribute__((aligned(4)));
+typedef float row16 __attribute__((vector_size(64)));  // of up to sixteen
+typedef row16 row16_unaligned __attribute__((aligned(4)));
 
 HASTE_INLINE vec load(const float* p) {
   return *reinterpret_cast<const vec*>(p);
@@ -183,6 +185,12 @@ HASTE_INLINE row8 load8(const float* p) {
 }
 HASTE_INLINE void store8(float* p, row8 v) {
   *reinterpret_cast<row8_unaligned*>(p) = v;
+}
+HASTE_INLINE row16 load16(const float* p) {
+  return *reinterpret_cast<const row16_unaligned*>(p);
+}
+HASTE_INLINE void store16(float* p, row16 v) {
+  *reinterpret_cast<row16_unaligned*>(p) = v;
 }
 // The first n < kLanes floats; the rest is zero.
 HASTE_INLINE vec load_first(const float* p, int n) {
@@ -274,41 +282,7 @@ HASTE_INLINE uint32_t nonzero_lanes(ivec bits) {
 #endif
 }
 
-// In-register transpose of 8x8 floats.
-HASTE_INLINE void transpose(vec* r);
-HASTE_INLINE void transpose8(row8* r) {
-#if defined(__AVX2__)
-  __m256 t[8], s[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(reinterpret_cast<__m256>(r[i]), reinterpret_cast<__m256>(r[i + 1]));
-    t[i + 1] = _mm256_unpackhi_ps(reinterpret_cast<__m256>(r[i]), reinterpret_cast<__m256>(r[i + 1]));
-  }
-  for (int i = 0; i < 8; i += 4) {
-    s[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-    s[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
-    s[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-    s[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; i++) {
-    r[i] = reinterpret_cast<row8>(_mm256_permute2f128_ps(s[i], s[i + 4], 0x20));
-    r[i + 4] = reinterpret_cast<row8>(_mm256_permute2f128_ps(s[i], s[i + 4], 0x31));
-  }
-#else
-  static_assert(kLanes == 4, "quarters of four by four");
-  alignas(32) float from[8][8], to[8][8];
-  for (int i = 0; i < 8; i++) store8(from[i], r[i]);
-  for (int i = 0; i < 8; i += 4)
-    for (int j = 0; j < 8; j += 4) {
-      vec quarter[4];
-      for (int k = 0; k < 4; k++) quarter[k] = load(&from[i + k][j]);
-      transpose(quarter);
-      for (int k = 0; k < 4; k++) store(&to[j + k][i], quarter[k]);
-    }
-  for (int i = 0; i < 8; i++) r[i] = load8(to[i]);
-#endif
-}
-
-// The same of kLanes x kLanes.
+// In-register transpose of kLanes x kLanes floats.
 HASTE_INLINE void transpose(vec* r) {
 #if defined(__AVX512F__)
   vec t[16];
@@ -337,7 +311,22 @@ HASTE_INLINE void transpose(vec* r) {
     r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
   }
 #elif defined(__AVX2__)
-  transpose8(reinterpret_cast<row8*>(r));
+  vec t[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+  }
+  for (int i = 0; i < 8; i++) r[i] = t[i];
 #elif defined(__SSE2__)
   _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
 #elif defined(__ARM_NEON)
@@ -353,6 +342,25 @@ HASTE_INLINE void transpose(vec* r) {
       r[i][j] = r[j][i];
       r[j][i] = swap;
     }
+#endif
+}
+
+// Transpose of 16x16 floats, of which kRows x kCols are wanted; the other rows must be set.
+template <int kRows, int kCols>
+HASTE_INLINE void transpose16(row16* r) {
+#if defined(__AVX512F__)
+  transpose(reinterpret_cast<vec*>(r));
+#else
+  alignas(64) float from[16][16], to[16][16];
+  for (int i = 0; i < 16; i++) store16(from[i], r[i]);
+  for (int i = 0; i < kRows; i += kLanes)
+    for (int j = 0; j < kCols; j += kLanes) {
+      vec square[kLanes];
+      for (int k = 0; k < kLanes; k++) square[k] = load(&from[i + k][j]);
+      transpose(square);
+      for (int k = 0; k < kLanes; k++) store(&to[j + k][i], square[k]);
+    }
+  for (int i = 0; i < kCols; i++) r[i] = load16(to[i]);
 #endif
 }
 

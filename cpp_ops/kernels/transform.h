@@ -16,32 +16,23 @@ HASTE_INLINE void transform_columns(const float* window, float* out) {
   for (int k = 0; k < kPoints; k++) store8(out + 5 * k, points[k]);
 }
 
-// One tile of a window, transformed along both axes: points along x, each a vector of those along y.
-template <int kHeight, int kWidth>
-HASTE_INLINE void transform_tile(const float* window, int pitch, row8* points) {
-  row8 rows[kMostPoints], along_y[8] = {};
-  for (int y = 0; y < kHeight + 2; y++) rows[y] = load8(window + y * pitch);
-  transform<kHeight>(rows, along_y);
-  transpose8(along_y);
-  transform<kWidth>(along_y, points);
-}
-
+// Tiles along both axes are transformed together: those along y into rows of points, which become lanes, then those
+// along x. A window of up to sixteen pixels squared fits.
 template <int kFirst, int kSecond>
 HASTE_INLINE void transform_tiles(const float* window, float* out) {
   using Layout = NestedLayout<kFirst, kSecond>;
   constexpr Tiling kAxis = Layout::kAxis;
-  constexpr int kPitch = kAxis.window();
-  row8 points[2][2][kMostPoints];
-  transform_tile<kFirst, kFirst>(window, kPitch, points[0][0]);
-  if constexpr (kSecond != 0) {
-    transform_tile<kFirst, kSecond>(window + kFirst, kPitch, points[0][1]);
-    transform_tile<kSecond, kFirst>(window + kFirst * kPitch, kPitch, points[1][0]);
-    transform_tile<kSecond, kSecond>(window + kFirst * kPitch + kFirst, kPitch, points[1][1]);
-  }
-  // Stores reach past their points, so they go in ascending order; the window may lie where they go.
+  constexpr int kSide = kAxis.window(), kAll = kAxis.all_points();
+  row16 pixels[kSide], lines[16] = {}, points[kAll];
+  for (int y = 0; y < kSide; y++) pixels[y] = load16(window + y * kSide);
+  transform<kFirst>(pixels, lines);
+  if constexpr (kSecond != 0) transform<kSecond>(pixels + kFirst, lines + kAxis.points(0));
+  transpose16<kAll, kSide>(lines);
+  transform<kFirst>(lines, points);
+  if constexpr (kSecond != 0) transform<kSecond>(lines + kFirst, points + kAxis.points(0));
+  // Stores reach past their points, so they go in ascending order.
   for (int k = 0; k < kAxis.points(0); k++)
-    for (int r = 0; r < kAxis.tiles(); r++)
-      for (int c = 0; c < Layout::columns(k); c++) store8(out + Layout::at(k, r, c), points[r][c][k]);
+    for (int c = 0; c < Layout::columns(k); c++) store16(out + Layout::at(k, 0, c), points[c * kAxis.points(0) + k]);
 }
 
 // A window of `axis`.window() pixels squared, for nested F(n,3).
