@@ -7,18 +7,21 @@ hashing leaves to compute; nanoseconds per unit are constants of an instruction 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from haste_export.contract import BLOCK
 from haste_export.flops import LayerShape
+from haste_export.speed.tiling import padded, tiling
 from haste_export.speed.typical import Counts, typical_counts
 
 COSTS_FILE = Path(__file__).with_name("costs.json")
 DEFAULT_ISA = "avx512"
 _SUBTILE = 3
-_WINOGRAD_OPERATIONS = 66  # vector operations per bucket: 45 multiply-adds and 21 additions
+# Vector operations per bucket, 3x3 at patch 3: multiply-adds per column of pixels, and additions.
+_COLUMN, _LONE_ROW_COLUMN, _EVALUATION = 15, 9, 21
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,14 @@ class HasteStages:
     Attributes:
         call: one run of the operator.
         gather: elements of the windows of all patches, padded to whole vectors.
-        hash: additions of the projections, and the means and comparisons of every hyperplane.
-        group: channels of all patches.
+        hash: additions of the projections.
+        project: projections, whose means are taken and which are compared with them.
+        group: channels of all patches that are grouped.
         merge: elements of the windows of merged members.
-        winograd: operations of 3x3 kernels at patch 3 (66 per bucket and output channel).
+        winograd: operations of 3x3 kernels at patch 3 (66 per bucket and output channel of a whole patch).
+        nested: multiply-adds of 3x3 kernels at patches 4 to 7.
+        evaluate: vectors that take part in evaluating their filters at the points of a tile: nine taps are read, and
+            a value made for every point along y, at each point along x.
         direct: multiply-adds of all other kernels.
         bucket: buckets times output channels.
         member: filter elements of merged members.
@@ -63,9 +70,12 @@ class HasteStages:
     call: float
     gather: float
     hash: float
+    project: float
     group: float
     merge: float
     winograd: float
+    nested: float
+    evaluate: float
     direct: float
     bucket: float
     member: float
@@ -140,25 +150,45 @@ def haste_work(shape: LayerShape, counts: Counts, hyperplanes: int, sparsity: fl
     `counts` says what hashing leaves; of a single image, so that weights are read once per tile of patches.
     """
     n, taps = shape.patches, shape.taps
-    inputs, outputs = _padded(shape.in_channels), _padded(shape.out_channels)
-    slot = _padded(shape.window)
-    buckets, members = n * shape.in_channels * counts.buckets, n * shape.in_channels * counts.members
-    winograd = shape.patch == _SUBTILE and shape.kernel_h == shape.kernel_w == 3
-    pixels = (_SUBTILE * -(-shape.patch // _SUBTILE)) ** 2
-    planes = max(hyperplanes, 0)
+    inputs, outputs = padded(shape.in_channels), padded(shape.out_channels)
+    kernel = shape.kernel_h, shape.kernel_w
+    tiles = tiling(kernel, shape.patch)
+    columns = kernel == (3, 3) and shape.patch == _SUBTILE
+    slot = tiles.slot if tiles else padded(shape.window)
+    buckets, members = shape.in_channels * counts.buckets, n * shape.in_channels * counts.members
+    pixels = n * (_SUBTILE * -(-shape.patch // _SUBTILE)) ** 2
+    projections = n * inputs * max(hyperplanes, 0)
     return HasteStages(
         call=1,
         gather=n * inputs * slot,
-        hash=n * inputs * planes * (shape.window * (1 - sparsity) + 2),
-        group=n * shape.in_channels,
+        hash=projections * shape.window * (1 - sparsity),
+        project=projections,
+        group=n * shape.in_channels if hyperplanes > 0 else 0,
         merge=members * slot,
-        winograd=buckets * outputs * _WINOGRAD_OPERATIONS if winograd else 0,
-        direct=0 if winograd else buckets * outputs * pixels * taps,
-        bucket=buckets * outputs,
+        winograd=buckets * outputs * _winograd_operations(shape) if columns else 0,
+        nested=buckets * outputs * _over_patches(shape, tiles.points) if tiles else 0,
+        evaluate=n * buckets * outputs * tiles.most_points * (taps + tiles.most_points) if tiles else 0,
+        direct=0 if columns or tiles else buckets * outputs * pixels * taps,
+        bucket=n * buckets * outputs,
         member=members * outputs * taps,
-        output=n * outputs * pixels,
+        output=outputs * (_over_patches(shape, tiles.pixels) if tiles else pixels),
         weight=taps * shape.in_channels * outputs,
     )
+
+
+def _over_patches(shape: LayerShape, along: Callable[[int], int]) -> int:
+    """Sum over all patches of along(rows inside the image) · along(columns inside the image)."""
+    (rows, last_row), (columns, last_column) = (divmod(size, shape.patch) for size in (shape.out_h, shape.out_w))
+    whole = along(shape.patch)
+    return (rows * whole + along(last_row)) * (columns * whole + along(last_column))
+
+
+def _winograd_operations(shape: LayerShape) -> int:
+    """Of all patches, per bucket and output channel; patches of a single row are convolved directly."""
+    lone = shape.out_h % _SUBTILE == 1
+    columns = -(-shape.out_w // _SUBTILE)
+    rows = -(-shape.out_h // _SUBTILE) - lone
+    return rows * (_COLUMN * shape.out_w + _EVALUATION * columns) + lone * _LONE_ROW_COLUMN * shape.out_w
 
 
 @dataclass(frozen=True)
@@ -179,12 +209,7 @@ def predict(
 ) -> Prediction:
     """Times of a layer in the middle of a chain of its own kind; `counts` are the typical ones if not given."""
     costs = costs_of(isa)
-    left = counts if counts is not None else typical_counts(hyperplanes, shape.taps)
+    left = counts if counts is not None else typical_counts(hyperplanes, shape.taps, shape.patch)
     haste = total(haste_work(shape, left, hyperplanes, sparsity), costs.haste)
     stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
     return Prediction(stock / 1e6, haste / 1e6)
-
-
-def _padded(count: int) -> int:
-    """Rounded up to whole blocks of 16."""
-    return -(-count // BLOCK) * BLOCK

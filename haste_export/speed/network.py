@@ -175,7 +175,7 @@ def _layer(
     if shape is None:
         return Layer(name, False, 0.0, 0.0)
     count = hyperplanes(name)
-    work = haste_work(shape, typical_counts(count, shape.taps), count, options.sparsity)
+    work = haste_work(shape, typical_counts(count, shape.taps, shape.patch), count, options.sparsity)
     stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
     return Layer(name, isinstance(form, ConvForm), stock, total(work, costs.haste))
 

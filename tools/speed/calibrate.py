@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import runtime_ops
 from haste_export.speed import model as cost_model
 from haste_export.speed.model import Costs, HasteStages, StockStages
-from haste_export.speed.typical import typical_counts
+from haste_export.speed.typical import Counts, typical_counts
 from runtime_ops import native
-from tools.speed.layers import Measured, measure, read_shapes
+from tools.speed.layers import Measured, Sample, measure, read_shapes
 
 _SPARSITY = 0.5
 # Of whole models, not of layers: what rewriting the 3x3 layers of bottlenecks cost beyond the sum of its parts.
@@ -68,7 +68,7 @@ def fit(layers: Sequence[Measured]) -> Costs:
     rows, times = [], []
     for layer in layers:
         for sample in layer.samples:
-            work = cost_model.haste_work(layer.shape, sample.counts, sample.hyperplanes, _SPARSITY)
+            work = cost_model.haste_work(sample.shape, sample.counts, sample.hyperplanes, _SPARSITY)
             rows.append([*_values(work), float(sample.converted)])
             times.append(sample.ms * 1e6)
     *haste, convert = _solve(rows, times)
@@ -78,7 +78,7 @@ def fit(layers: Sequence[Measured]) -> Costs:
 def report(isa: str, layers: Sequence[Measured], costs: Costs) -> None:
     """Print the constants, the model against every layer, and the size of its errors."""
     click.echo(json.dumps({isa: asdict(costs)}, indent=2))
-    click.echo("layer                        L   stock ms (model)     ours ms (model; typical)    speed-up (model)")
+    click.echo("layer                            L   stock ms (model)     ours ms (model; typical)    speed-up (model)")
     errors: dict[str, list[float]] = {"stock": [], "ours": [], "ours, typical counts": [], "speed-up": []}
     wrong = 0
     for layer in layers:
@@ -86,11 +86,9 @@ def report(isa: str, layers: Sequence[Measured], costs: Costs) -> None:
         stock = _stock_ms(layer, costs)
         errors["stock"].append(stock / layer.stock_ms)
         for sample in layer.samples:
-            extra = sample.converted * costs.convert / 1e6
             given, typical = (
-                cost_model.total(cost_model.haste_work(shape, counts, sample.hyperplanes, _SPARSITY), costs.haste) / 1e6
-                + extra
-                for counts in (sample.counts, typical_counts(sample.hyperplanes, shape.taps))
+                _haste_ms(sample, counts, costs)
+                for counts in (sample.counts, typical_counts(sample.hyperplanes, shape.taps, sample.shape.patch))
             )
             speedup, expected = layer.stock_ms / sample.ms, stock / given
             wrong += (speedup > 1) != (expected > 1)
@@ -98,9 +96,10 @@ def report(isa: str, layers: Sequence[Measured], costs: Costs) -> None:
             errors["ours, typical counts"].append(typical / sample.ms)
             errors["speed-up"].append(expected / speedup)
             sizes = f"{shape.in_channels}->{shape.out_channels} {shape.out_h}x{shape.out_w}"
-            name = f"{sizes} {shape.kernel_h}x{shape.kernel_w} {'nchw' if sample.converted else ''}"
+            kernel = f"{shape.kernel_h}x{shape.kernel_w} p={sample.shape.patch}"
+            name = f"{sizes} {kernel} {'nchw' if sample.converted else ''}"
             click.echo(
-                f"{name:27} {sample.hyperplanes:2} {layer.stock_ms:8.3f} ({stock:8.3f}) {sample.ms:8.3f} "
+                f"{name:31} {sample.hyperplanes:2} {layer.stock_ms:8.3f} ({stock:8.3f}) {sample.ms:8.3f} "
                 f"({given:8.3f}; {typical:8.3f}) {speedup:8.2f} ({expected:5.2f})"
             )
     for name, ratios in errors.items():
@@ -112,6 +111,11 @@ def report(isa: str, layers: Sequence[Measured], costs: Costs) -> None:
 def _stock_ms(layer: Measured, costs: Costs) -> float:
     work = cost_model.total(cost_model.stock_work(layer.shape), costs.stock)
     return (work + _reordered(layer) * costs.reorder) / 1e6
+
+
+def _haste_ms(sample: Sample, counts: Counts, costs: Costs) -> float:
+    work = cost_model.haste_work(sample.shape, counts, sample.hyperplanes, _SPARSITY)
+    return (cost_model.total(work, costs.haste) + sample.converted * costs.convert) / 1e6
 
 
 def _reordered(layer: Measured) -> float:

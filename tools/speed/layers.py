@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,18 @@ from haste_export.instrument import instrument
 from haste_export.speed.typical import Counts
 
 HYPERPLANES = (0, 8, 14, 24)
+PATCHES = (3, 4, 6, 7)  # of 3x3 kernels: every form of the kernel, with either tile and with both
+OTHER_PATCHES = (3,)
 _ALIKE = 0.5  # share of the channels that are copies of few, as in a trained network
-_BUCKETS, _SKIPPED, _READ, _CHANNELS = 2, 4, 6, 1  # positions in the operator's statistics
+_CHANNELS, _BUCKETS, _SKIPPED, _ZERO, _READ = 1, 2, 4, 5, 6  # positions in the operator's statistics
 Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One measured HasteConv: milliseconds, and the elements that it read or wrote in NCHW."""
+    """One measured HasteConv: its sizes, milliseconds, and the elements that it read or wrote in NCHW."""
 
+    shape: LayerShape
     hyperplanes: int
     counts: Counts
     converted: int
@@ -58,29 +61,32 @@ def read_shapes(path: Path) -> list[LayerShape]:
 
 
 def measure(shape: LayerShape, seconds: float) -> Measured:
-    """Time a layer, stock and ours in turns, on one thread.
+    """Time a layer, stock and ours in turns, on one thread; in NCHW at the first patch only.
 
     The least processor time counts: other programs take turns on the core and crowd the caches, which only adds.
     """
-    stock = _model(shape)
-    ours = haste_export.compress(stock, skip_first=0, layout="nchw", select="all")
-    x = _input(shape)
+    stock, x = _model(shape), _input(shape)
+    runs: list[tuple[Any, dict[str, Any]]] = [(session_of(stock), {"x": x})]
+    kinds: list[tuple[LayerShape, int, Counts, int]] = []
     ends = [NCHW] if shape.in_channels % BLOCK and shape.out_channels % BLOCK else [NCHW, BLOCKED]
-    models = [stock, *(_with_ends(ours, shape, end) for end in ends)]
-    sessions = [runtime_ops.Session(model.SerializeToString(), options=_options()).inference for model in models]
-    runs: list[tuple[Any, dict[str, Any]]] = [(sessions[0], {"x": x})]
-    for session, end in zip(sessions[1:], ends, strict=True):
-        fed = _blocked(x) if end == BLOCKED and shape.in_channels % BLOCK == 0 else x
-        runs += [(session, {"x": fed, STEERING_HYPERPLANES: np.array(count, np.int64)}) for count in HYPERPLANES]
-    times = _fastest(runs, seconds)
-    counts = [_counts(ours, x, count) for count in HYPERPLANES]
-    samples = []
-    for index, end in enumerate(ends):
-        converted = _converted(shape, end)
-        for place, count in enumerate(HYPERPLANES):
-            ms = times[1 + index * len(HYPERPLANES) + place]
-            samples.append(Sample(count, counts[place], converted, ms))
-    return Measured(shape, times[0], tuple(samples))
+    patches = PATCHES if (shape.kernel_h, shape.kernel_w) == (3, 3) else OTHER_PATCHES
+    for patch in patches:
+        ours = haste_export.compress(stock, skip_first=0, layout="nchw", select="all", patch=patch)
+        cut = replace(shape, patch=patch)
+        counts = [_counts(ours, x, count) for count in HYPERPLANES]
+        for end in ends if patch == patches[0] else ends[-1:]:
+            session = session_of(_with_ends(ours, shape, end))
+            fed = _blocked(x) if end == BLOCKED and shape.in_channels % BLOCK == 0 else x
+            for place, count in enumerate(HYPERPLANES):
+                runs.append((session, {"x": fed, STEERING_HYPERPLANES: np.array(count, np.int64)}))
+                kinds.append((cut, count, counts[place], _converted(shape, end)))
+    stock_ms, *times = _fastest(runs, seconds)
+    return Measured(shape, stock_ms, tuple(Sample(*kind, ms) for kind, ms in zip(kinds, times, strict=True)))
+
+
+def session_of(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A session of one thread with the op library."""
+    return runtime_ops.Session(model.SerializeToString(), options=_options()).inference
 
 
 def _converted(shape: LayerShape, end: str) -> int:
@@ -102,12 +108,22 @@ def _fastest(runs: Sequence[tuple[Any, dict[str, Any]]], seconds: float) -> list
     return best
 
 
-def _counts(model: onnx.ModelProto, x: Array, hyperplanes: int) -> Counts:
-    session = runtime_ops.Session(instrument(model).SerializeToString(), options=_options()).inference
-    stats = session.run(None, {"x": x, STEERING_HYPERPLANES: np.array(hyperplanes, np.int64)})[1]
-    if not stats[_CHANNELS]:
+def counts_of(stats: npt.NDArray[np.float32]) -> tuple[Counts, float]:
+    """Counts of an operator's statistics, and the share of all-zero windows.
+
+    Raises RuntimeError where no kernel ran.
+    """
+    channels, buckets, skipped, zero, read = (
+        float(stats[place]) for place in (_CHANNELS, _BUCKETS, _SKIPPED, _ZERO, _READ)
+    )
+    if not channels:
         raise RuntimeError("the op library did not run")
-    return Counts(float((stats[_BUCKETS] - stats[_SKIPPED]) / stats[_CHANNELS]), float(stats[_READ] / stats[_CHANNELS]))
+    return Counts((buckets - skipped) / channels, read / channels), zero / channels
+
+
+def _counts(model: onnx.ModelProto, x: Array, hyperplanes: int) -> Counts:
+    feeds = {"x": x, STEERING_HYPERPLANES: np.array(hyperplanes, np.int64)}
+    return counts_of(session_of(instrument(model)).run(None, feeds)[1])[0]
 
 
 def _options() -> onnxruntime.SessionOptions:
