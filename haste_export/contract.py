@@ -18,6 +18,8 @@ STATS_LENGTH: Final = 8
 Merge = Literal["scaled", "mean", "norm"]
 MERGES: Final[tuple[Merge, ...]] = get_args(Merge)
 """Values of the attribute `merge`; the first is the default."""
+PATCH: Final = 3
+"""Value of the attribute `patch` where a node has none."""
 MAX_KERNEL: Final = 64
 """Largest side of a kernel; this and the limits below are those of the kernels (docs/operator.md, Limits)."""
 MAX_IN_CHANNELS: Final = 65535

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from haste_export.contract import MERGES
+from haste_export.contract import MERGES, PATCH
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LayerShape:
     out_w: int
     kernel_h: int
     kernel_w: int
-    patch: int = 3
+    patch: int = PATCH
 
     def __post_init__(self) -> None:
         """Raise ValueError for a size below one."""

@@ -62,6 +62,14 @@ def is_captured(value: ir.Value) -> bool:
     return any(node.graph is not value.graph for node, _ in value.uses())
 
 
+def image_size(value: ir.Value) -> tuple[int | None, int | None]:
+    """Height and width of a rank-4 value, each None where it is not static."""
+    if value.shape is None or value.shape.rank() != 4:
+        return None, None
+    height, width = (dim if isinstance(dim, int) else None for dim in value.shape[2:])
+    return height, width
+
+
 def channels_of(value: ir.Value) -> int | None:
     """Static channel count of a rank-4 value, if known."""
     if value.shape is None or value.shape.rank() != 4:

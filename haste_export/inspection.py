@@ -86,9 +86,8 @@ def prospects(model: ir.Model, options: Options) -> tuple[list[Prospect], Report
     _, report = compress_ir(model, replace(options, select="all"))
     found = []
     for layer in report.layers:
-        shape = layer.shape(options.patch)
         rewritten = layer.status == "rewritten"
-        even = break_even(shape, options) if shape is not None and rewritten else None
+        even = break_even(layer.shape, options) if layer.shape is not None and rewritten else None
         found.append(Prospect(layer, layer.flops_regular, even))
     return found, report
 
@@ -142,7 +141,7 @@ def _compressed_layer(node: ir.Node) -> CompressedLayer:
         kernel=kernel,
         height=out[2],
         width=out[3],
-        patch=attributes.get_int("patch", 3),
+        patch=attributes.get_int("patch", contract.PATCH),
         merge=attributes.get_string("merge", "scaled"),
         max_hyperplanes=planes[0],
         levels=_hyperplanes_by_level(node.inputs[contract.L]),

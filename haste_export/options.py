@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from haste_export.contract import MAX_HYPERPLANES, MERGES, Merge
 from haste_export.errors import OptionError
+from haste_export.patches import AUTO, Patch, checked, patch_of
 from haste_export.plan import Plan
 
 SELECTIONS = ("model", "measured", "all")
 WEIGHTS = ("packed", "fp16", "oihw")
 ISAS = ("auto", "avx512", "avx2", "neon", "generic")
-_MAX_PATCH = 16
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Options:
         max_hyperplanes: hyperplanes stored per layer, the largest L that can be fed.
         sparsity: share s of zeros in the hyperplanes, 0 <= s < 1.
         merge: "scaled", "mean" or "norm".
-        patch: p; a patch is p x p output pixels.
+        patch: p, a patch being p x p output pixels; "auto" chooses for every layer (`haste_export.patches`). The plan
+            may say otherwise for single layers.
         seed: seed of the hyperplanes.
         tau: error bound of the merges `scaled` and `norm`; 0 is unbounded.
         skip_first: how many convolutions at the front stay as they are.
@@ -45,7 +46,7 @@ class Options:
     max_hyperplanes: int = MAX_HYPERPLANES
     sparsity: float = 0.5
     merge: Merge = "scaled"
-    patch: int = 3
+    patch: Patch = AUTO
     seed: int = 0
     tau: float = 0.0
     skip_first: int = 1
@@ -76,7 +77,7 @@ class Options:
                 )
         _require(0 <= self.sparsity < 1, f"sparsity must be at least 0 and below 1, not {self.sparsity}")
         _require(self.merge in MERGES, f"merge must be one of {', '.join(MERGES)}, not '{self.merge}'")
-        _require(1 <= self.patch <= _MAX_PATCH, f"patch must be 1 to {_MAX_PATCH}, not {self.patch}")
+        checked(self.patch)
         _require(self.seed >= 0, f"seed must not be negative, but is {self.seed}")
         _require(0 <= self.tau < float("inf"), f"tau must be finite and not negative, not {self.tau}")
         _require(
@@ -92,6 +93,11 @@ class Options:
             _require(all(dim >= 1 for dim in shape), f"the shape of input '{name}' must be positive, not {list(shape)}")
         for text in (*self.include, *self.exclude):
             _matcher(text)
+
+    def patch_of(self, layer: str, kernel: Sequence[int], height: int | None, width: int | None) -> int:
+        """The patch of a layer with this kernel and output size; the plan has the last word."""
+        planned = self.plan.patches.get(layer)
+        return patch_of(self.patch, kernel, height, width) if planned is None else planned
 
     def to_json(self) -> dict[str, Any]:
         """All options as JSON values."""

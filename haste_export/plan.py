@@ -10,6 +10,7 @@ from typing import Any
 
 from haste_export.contract import MAX_HYPERPLANES
 from haste_export.errors import OptionError
+from haste_export.patches import checked_number
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,18 @@ class Plan:
         levels: level 1, 2, ... of the steering input `haste_level`; level 0 is always dense. Empty: all layers share
             `haste_hyperplanes`. A layer that a level does not name uses the options' L and tau.
         default_level: the level when nothing is fed.
+        patches: patches of single layers, in place of the options'.
     """
 
     stay_conv: Mapping[str, str] = field(default_factory=dict)
     levels: tuple[Level, ...] = ()
     default_level: int = 1
+    patches: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise OptionError for a default that is no level."""
+        """Raise OptionError for a default that is no level, or a patch out of range."""
+        for name, patch in self.patches.items():
+            checked_number(patch, f"the patch of '{name}'")
         if self.levels and not 0 <= self.default_level <= len(self.levels):
             raise OptionError(f"the plan's default level {self.default_level} is not one of 0 to {len(self.levels)}")
 
@@ -66,7 +71,8 @@ class Plan:
     def from_json(cls, path: Path) -> Plan:
         """Read `{"stay_conv": [...], "levels": [{layer: {"hyperplanes": L, "tau": t}}], "default_level": 1}`.
 
-        `stay_conv` may also map each name to a reason, and a layer may be given as a bare L.
+        `stay_conv` may also map each name to a reason, and a layer may be given as a bare L. `"patch": {layer: p}` may
+        stand beside them.
         Raises OptionError if the file cannot be read or has another form.
         """
         try:
@@ -79,6 +85,7 @@ class Plan:
                 stay_conv=dict(stay) if isinstance(stay, dict) else dict.fromkeys(stay, "the plan keeps it"),
                 levels=levels,
                 default_level=int(document.get("default_level", 1)),
+                patches=dict(document.get("patch", {})),
             )
         except OSError as error:
             raise OptionError(f"cannot read the plan {path}: {error.strerror or error}") from error
@@ -96,12 +103,13 @@ class Plan:
                 for level in self.levels
             ],
             "default_level": self.default_level,
+            "patch": dict(self.patches),
         }
 
     def check_names(self, layers: Iterable[str]) -> None:
         """Raise OptionError if the plan names a layer that is not in `layers`."""
         known = set(layers)
-        named = set(self.stay_conv).union(*self.levels) if self.levels else set(self.stay_conv)
+        named = set(self.stay_conv).union(self.patches, *self.levels)
         if unknown := sorted(named - known):
             raise OptionError(f"the plan names '{unknown[0]}', and the model has no such Conv")
 

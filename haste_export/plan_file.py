@@ -15,6 +15,9 @@
 
     [tau]                # error bound at level 1, level 2, ...; a layer that is not named has none
     "layer1.0.conv1" = [0.02, 0.05]
+
+    [patch]              # a layer that is not named has the patch of [options]
+    "layer1.0.conv1" = 7
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from typing import Any
 from haste_export.errors import OptionError
 from haste_export.io import write_text
 from haste_export.options import Options
+from haste_export.patches import checked
 from haste_export.plan import LayerSetting, Plan
 
 if sys.version_info >= (3, 11):
@@ -36,10 +40,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-OPTIONS = {"merge": str, "sparsity": float, "patch": int, "seed": int, "skip_first": int, "max_hyperplanes": int}
-"""Options that a plan may carry, with their types: those that decide which hyperplanes its layers have."""
+OPTIONS = ("merge", "sparsity", "patch", "seed", "skip_first", "max_hyperplanes")
+"""Options that a plan may carry: those that decide which hyperplanes its layers have."""
 
-_TABLES = ("options", "stay_conv", "hyperplanes", "tau")
+_TYPES = {"merge": str, "sparsity": float, "seed": int, "skip_first": int, "max_hyperplanes": int}
+
+_TABLES = ("options", "stay_conv", "hyperplanes", "tau", "patch")
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,9 @@ class PlanFile:
             for name in layers:
                 if any(level[name].tau for level in levels):
                     lines.append(f"{_quoted(name)} = {[level[name].tau for level in levels]}")
+        if self.plan.patches:
+            lines += ["", "[patch]  # p; a layer that is not named has the patch of [options]"]
+            lines += [f"{_quoted(name)} = {patch}" for name, patch in self.plan.patches.items()]
         return "\n".join(lines).lstrip() + "\n"
 
 
@@ -130,12 +139,14 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     rows = {name: [_setting(name, count, tau) for count, tau in pair] for name, pair in pairs.items()}
     levels = tuple({name: row[index] for name, row in rows.items()} for index in range(lengths.pop() if lengths else 0))
     stay = document.get("stay_conv", {})
-    if both := sorted(set(stay) & set(counts)):
-        raise OptionError(f"'{both[0]}' is in [stay_conv] and in [hyperplanes]")
+    patches = document.get("patch", {})
+    for table, names in (("hyperplanes", counts), ("patch", patches)):
+        if both := sorted(set(stay) & set(names)):
+            raise OptionError(f"'{both[0]}' is in [stay_conv] and in [{table}]")
     default = document.get("default_level", 1)
     if not isinstance(default, int):
         raise OptionError(f"default_level must be a number, not {default!r}")
-    return Plan({name: str(reason) for name, reason in stay.items()}, levels, default)
+    return Plan({name: str(reason) for name, reason in stay.items()}, levels, default, patches)
 
 
 def _row(name: str, values: Any) -> list[Any]:
@@ -154,7 +165,9 @@ def _setting(name: str, count: float, tau: float) -> LayerSetting:
 def _option(key: str, value: Any) -> Any:
     if key not in OPTIONS:
         raise OptionError(f"[options] has '{key}', which is none of {', '.join(OPTIONS)}")
-    kind = OPTIONS[key]
+    if key == "patch":
+        return checked(value, "[options] patch")
+    kind = _TYPES[key]
     if not isinstance(value, int if kind is int else (int, float) if kind is float else str):
         raise OptionError(f"[options] {key} = {value!r} is no {kind.__name__}")
     return kind(value)

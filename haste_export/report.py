@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from haste_export.contract import NCHW
+from haste_export.contract import NCHW, PATCH
 from haste_export.flops import LayerShape, regular_cost
 from haste_export.options import Options
 from haste_export.version import __version__
@@ -63,6 +63,7 @@ class LayerReport:
         output_layout: the same for the output.
         residual_layout: the same for the residual; None if there is none.
         activation: the fused activation, "" if there is none.
+        patch: p, a patch being p x p output pixels; None for a layer that was left.
         hyperplanes: L by default; None for a layer that was left.
         tau: error bound by default; 0 is unbounded.
         weight_type: "float32" or "float16", as the weights are stored; None for a layer that was left.
@@ -84,6 +85,7 @@ class LayerReport:
     output_layout: str = NCHW
     residual_layout: str | None = None
     activation: str = ""
+    patch: int | None = None
     hyperplanes: int | None = None
     tau: float = 0.0
     weight_type: str | None = None
@@ -100,7 +102,8 @@ class LayerReport:
             return f"Conv '{self.name}': rewritten, its weights stay float32: {self.float32_because}."
         return f"Conv '{self.name}': rewritten."
 
-    def shape(self, patch: int = 3) -> LayerShape | None:
+    @property
+    def shape(self) -> LayerShape | None:
         """Sizes for the cost formulas; None if one of them is unknown or the layer is not 2-D."""
         if len(self.kernel) != 2:
             return None
@@ -108,13 +111,12 @@ class LayerReport:
             return None
         # A grouped convolution reads in_channels / group channels per output channel.
         sizes = (self.in_channels // self.group, self.out_channels, self.height, self.width, *self.kernel)
-        return LayerShape(*sizes, patch=patch) if min(sizes) > 0 else None
+        return LayerShape(*sizes, patch=self.patch or PATCH) if min(sizes) > 0 else None
 
     @property
     def flops_regular(self) -> float | None:
         """FLOPs of the plain convolution for one image; None if a size is unknown."""
-        shape = self.shape()
-        return None if shape is None else regular_cost(shape)
+        return None if self.shape is None else regular_cost(self.shape)
 
     def to_json(self) -> dict[str, Any]:
         """The layer as JSON values."""

@@ -16,7 +16,7 @@ from rich.table import Table
 from haste_export.cli.bench import numbers
 from haste_export.cli.environment import check_isa
 from haste_export.cli.outputs import check_outputs
-from haste_export.cli.parameters import ModelPath, decimals, not_negative
+from haste_export.cli.parameters import ModelPath, decimals, not_negative, patch_option
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MERGES
@@ -58,7 +58,7 @@ DEFAULT_HYPERPLANES = [8, 10, 14, 20]
 @click.option("--seeds", callback=numbers(0), default="0", show_default=True, help="Seeds of the hyperplanes.")
 @click.option("--merge", type=click.Choice(MERGES), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
-@click.option("--patch", type=int, default=Options.patch, show_default=True, help="A patch is p x p output pixels.")
+@patch_option
 @click.option(
     "--tau", type=float, default=0.0, show_default=True, help="Error bound of the merge, not for mean; 0 is none."
 )
@@ -250,6 +250,7 @@ def _layer_row(effect: LayerEffect, layer: Layer, stock: float | None) -> dict[s
         "drop": None if stock is None or quality.score is None else stock - quality.score,
         "agreement": quality.agreement,
         "error": quality.error,
+        "patch": layer.shape.patch,
         "local_error": effect.local_error,
         "r": r,
         "input_bytes": layer.input_bytes,
@@ -267,10 +268,10 @@ def _print_layers(judge: Judge, rows: Sequence[Mapping[str, Any]], setting: Laye
     )
     table = Table(box=SIMPLE)
     table.add_column("layer")
-    for head in ("loss", "agreement", "error", "own error", "r"):
+    for head in ("loss", "agreement", "error", "own error", "p", "r"):
         table.add_column(head, justify="right")
     for row in rows:
         drop = "-" if row["drop"] is None else f"{row['drop']:.2%}"
-        numbers_ = (f"{row[key]:.4f}" for key in ("error", "local_error", "r"))
-        table.add_row(row["layer"], drop, f"{row['agreement']:.2%}", *numbers_)
+        error, own, r = (f"{row[key]:.4f}" for key in ("error", "local_error", "r"))
+        table.add_row(row["layer"], drop, f"{row['agreement']:.2%}", error, own, str(row["patch"]), r)
     console.print(table)

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from haste_export.cli.parameters import ModelPath
+from haste_export.cli.parameters import ModelPath, patch_option
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MAX_HYPERPLANES, MERGES
 from haste_export.errors import CheckFailedError, OptionError
@@ -73,7 +74,7 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.option(
     "--tau", type=float, default=0.0, show_default=True, help="Error bound of the merge, not for mean; 0: none."
 )
-@click.option("--patch", type=int, default=3, show_default=True, help="A patch is this many output pixels squared.")
+@patch_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the hyperplanes.")
 @click.option("--skip-first", type=int, default=1, show_default=True, help="Convolutions at the front that stay.")
 @click.option("--include", multiple=True, metavar="NAME|re:…", help="Rewrite only layers that match; repeatable.")
@@ -143,6 +144,7 @@ def command(
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
     stored = read_plan(plan_file) if plan_file is not None else PlanFile(Plan())
     options.update(_not_on_the_command_line(stored.export_options))
+    plan = replace(stored.plan, patches={}) if _is_given("patch") else stored.plan
     if check_input is not None or check_runs:
         _refuse_overwriting(model, output)
     if check_input is not None or check_runs or only_faster or options["select"] == "measured":
@@ -158,7 +160,7 @@ def command(
             external_data=external_data,
             timing=timing,
             input_shapes=input_shapes,
-            plan=stored.plan,
+            plan=plan,
             **options,
         )
     if check_runs or check_input is not None:
@@ -293,7 +295,7 @@ def _print_half(report: Report, console: Console) -> None:
 def _table(layers: list[LayerReport]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("layer", overflow="fold")
-    for title in ("C → M", "kernel", f"H{_TIMES}W", "MFLOPs", "L"):
+    for title in ("C → M", "kernel", f"H{_TIMES}W", "MFLOPs", "p", "L"):
         table.add_column(title, justify="right")
     sources = {layer.speed.source for layer in layers if layer.speed is not None}
     if sources:
@@ -310,6 +312,7 @@ def _table(layers: list[LayerReport]) -> Table:
             _TIMES.join(map(str, layer.kernel)),
             f"{_known(layer.height)}{_TIMES}{_known(layer.width)}",
             "?" if flops is None else f"{flops / 1e6:.1f}",
+            "" if layer.patch is None else str(layer.patch),
             "" if layer.hyperplanes is None else str(layer.hyperplanes),
             *([_milliseconds(layer)] if sources else []),
             f"{layer.input_layout} → {layer.output_layout}" if layer.status == "rewritten" else "",

@@ -90,7 +90,7 @@ def print_prospects(layers: Sequence[Prospect]) -> None:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("convolution", "what would happen"):
         table.add_column(heading, overflow="fold")
-    for heading in ("C", "M", "kernel", "H×W", "MFLOPs", "break-even r"):
+    for heading in ("C", "M", "kernel", "H×W", "p", "MFLOPs", "break-even r"):
         table.add_column(heading, justify="right", no_wrap=True)
     for prospect in layers:
         layer = prospect.layer
@@ -103,6 +103,7 @@ def print_prospects(layers: Sequence[Prospect]) -> None:
             _number(layer.out_channels),
             "×".join(map(str, layer.kernel)),
             f"{_number(layer.height)}×{_number(layer.width)}",
+            "" if layer.patch is None else str(layer.patch),
             "?" if prospect.flops is None else f"{prospect.flops / 1e6:.1f}",
             _break_even_text(prospect),
         )
@@ -116,7 +117,7 @@ def print_compressed(model: CompressedModel) -> None:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("HasteConv", "merge", "fused"):
         table.add_column(heading, overflow="fold")
-    for heading in ("C", "M", "kernel", "H×W", "L", "of", "weights", "layout"):
+    for heading in ("C", "M", "kernel", "H×W", "p", "L", "of", "weights", "layout"):
         table.add_column(heading, justify="right", no_wrap=True)
     for layer in model.layers:
         fused = [layer.activation] if layer.activation else []
@@ -129,6 +130,7 @@ def print_compressed(model: CompressedModel) -> None:
             _number(layer.out_channels),
             "×".join(map(str, layer.kernel)),
             f"{_number(layer.height)}×{_number(layer.width)}",
+            str(layer.patch),
             " ".join(map(str, layer.levels)),
             _number(layer.max_hyperplanes),
             f"{layer.weights} {layer.weight_type}" if layer.weight_type else layer.weights,

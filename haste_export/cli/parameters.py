@@ -6,9 +6,14 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+from haste_export.errors import OptionError
+from haste_export.patches import AUTO, Patch, checked
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class ModelPath(click.Path):
@@ -25,6 +30,25 @@ class ModelPath(click.Path):
         if path.is_dir():
             self.fail(f"{path} is a directory, not a model", param, ctx)
         return path
+
+
+def patch_option(function: Function) -> Function:
+    """Add --patch to a command, passed as `patch`."""
+    about = (
+        f"A patch is P x P output pixels; {AUTO}: for 3x3 convolutions 4, 6 or 7, whichever takes the fewest products "
+        "at the size of the layer's output, and 3 for others."
+    )
+    option = click.option(
+        "--patch", callback=_read_patch, default=AUTO, show_default=True, metavar=f"{AUTO}|P", help=about
+    )
+    return option(function)
+
+
+def _read_patch(ctx: click.Context, param: click.Parameter, text: str) -> Patch:
+    try:
+        return checked(int(text) if text.isdecimal() else text)
+    except OptionError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def decimals(

@@ -197,6 +197,7 @@ def _row(layer: Layer, count: int, outcome: Outcome) -> LayerRow:
         (shape.in_channels, shape.out_channels),
         (shape.kernel_h, shape.kernel_w),
         (shape.out_h, shape.out_w),
+        shape.patch if layer.compressed else None,
         count,
         layer.cost(count, stats),
         None if stats is None or not count else float(1 - stats[2] / stats[1]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,19 @@ from haste_export.bench.inputs import InputValueError, model_inputs, parse_shape
 from haste_export.cli.bench import numbers
 from haste_export.cli.environment import check_isa
 from haste_export.cli.outputs import check_outputs
-from haste_export.cli.parameters import ModelPath, decimals, not_negative
+from haste_export.cli.parameters import ModelPath, decimals, not_negative, patch_option
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MERGES
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
-from haste_export.evaluate.stats import model_layers
+from haste_export.evaluate.stats import model_layers, patches
 from haste_export.evaluate.sweep import Point, sweep_compressed
 from haste_export.io import save_model
 from haste_export.membus.geometry import Core, core
 from haste_export.options import Options
+from haste_export.patches import AUTO
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import OPTIONS, PlanFile
 from haste_export.tune import allocate
@@ -97,7 +98,7 @@ _ERROR_BOUND_TO_ATTACH = 1e-3  # any value above 0 makes the exporter give all l
 @click.option("--tau", "taus", callback=decimals(), default="0", show_default=True, help="Values to try; 0 is none.")
 @click.option("--merge", type=click.Choice(MERGES), default="scaled", show_default=True)
 @click.option("--sparsity", type=float, default=Options.sparsity, show_default=True, help="Share of zeros.")
-@click.option("--patch", type=int, default=Options.patch, show_default=True, help="A patch is p x p output pixels.")
+@patch_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the hyperplanes and the search.")
 @click.option("--skip-first", type=int, default=Options.skip_first, show_default=True, help="Convolutions left alone.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Samples per run.")
@@ -218,7 +219,8 @@ def _tune(
     meter = _meter(proto, compressed, options, dataset, threads) if correct else None
     measured = Objective(judge, compressed, cost, on, meter)
     kind = [f"{cost} {on.name}" if cost == "memory" else cost, *(["corrected"] if correct else [])]
-    identity = _identity(proto, dataset, options, " ".join(kind))
+    chosen_patches = _chosen_patches(compressed, options)
+    identity = _identity(proto, dataset, {**_stored(options), "patch": chosen_patches or options.patch}, " ".join(kind))
     search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
     if not search.done:
         settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
@@ -247,7 +249,7 @@ def _tune(
         *(f"level {place}: {_sentence(level)}" for place, level in enumerate(found, 1)),
         *([_ABOUT_CORRECTION] if correct else []),
     ]
-    plan = make_plan([level.settings for level in found])
+    plan = make_plan([level.settings for level in found], patches=chosen_patches)
     tables = [meter.calibrate(level.settings) for level in found] if meter else []
     return PlanFile(plan, _stored(options), comments), tables
 
@@ -311,20 +313,26 @@ def _tune_data_free(
     for place, value in enumerate(reached, 1):
         console.print(f"level {place}: about {value:.1%} of the FLOPs saved on synthetic images", highlight=False)
     console.print("Accuracy is unknown: judge the plan with `haste eval` on real data.")
-    return PlanFile(make_plan(chosen), _stored(replace(options, tau=0.0)), comments)
+    plan = make_plan(chosen, patches=_chosen_patches(compressed, options))
+    return PlanFile(plan, _stored(replace(options, tau=0.0)), comments)
 
 
-def _identity(proto: onnx.ModelProto, dataset: Dataset, options: Options, cost: str) -> str:
+def _identity(proto: onnx.ModelProto, dataset: Dataset, stored: Mapping[str, Any], cost: str) -> str:
     """What makes trials comparable: the same model, data, hyperplanes and cost."""
     digest = hashlib.sha256(proto.SerializeToString(deterministic=True))
     for batch in dataset.batches():
         for values in batch.feeds.values():
             digest.update(values.tobytes())
-    return json.dumps([digest.hexdigest(), _stored(options), cost])
+    return json.dumps([digest.hexdigest(), stored, cost])
 
 
 def _stored(options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in OPTIONS}
+
+
+def _chosen_patches(compressed: onnx.ModelProto, options: Options) -> dict[str, int]:
+    """The layers' patches where they were chosen one by one: an export with other sizes would choose anew."""
+    return patches(compressed) if options.patch == AUTO else {}
 
 
 def _sentence(level: Level) -> str:

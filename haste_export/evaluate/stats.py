@@ -103,13 +103,18 @@ def _layer(
     kernel = values.get("kernel_shape") or weights[2:]
     kernel_w = kernel[1] if len(kernel) > 1 else 1
     out_h, out_w = out[2], out[3] if len(out) > 3 else 1
-    patch = values.get("patch", 3)
+    patch = values.get("patch", contract.PATCH)
     shape = LayerShape(weights[1], out[1], out_h, out_w, kernel[0], kernel_w, patch)
     input_bytes = 4 * math.prod(x[1:])
     if node.domain != contract.DOMAIN:
         return Layer(node.name, False, shape, input_bytes=input_bytes)
     hyperplanes = numpy_helper.to_array(initializers[node.input[contract.V]])
     return Layer(node.name, True, shape, values.get("merge", "scaled"), hyperplanes, input_bytes)
+
+
+def patches(compressed: onnx.ModelProto) -> dict[str, int]:
+    """The patch of every HasteConv, by name."""
+    return {node.name: attributes(node).get("patch", contract.PATCH) for node in haste_convs(compressed)}
 
 
 def hyperplanes_in_use(compressed: onnx.ModelProto, setting: int) -> dict[str, int]:

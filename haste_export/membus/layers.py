@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
-from haste_export.contract import DOMAIN
+from haste_export.contract import DOMAIN, PATCH
 from haste_export.errors import CheckFailedError
 from haste_export.membus.simulation import Job
 
@@ -26,7 +26,7 @@ RESIDUAL = 5  # index of HasteConv's input Z
 class LayerShape:
     """Sizes of a convolution, for the analytic model: channels, filters, kernel, output size, batch.
 
-    `weight_size` is that of a weight of the HasteConv, in bytes; stock's are float32.
+    `weight_size` is that of a weight of the HasteConv, in bytes; stock's are float32. `patch` is p of the HasteConv.
     """
 
     batch: int
@@ -35,6 +35,7 @@ class LayerShape:
     kernel: tuple[int, int]
     output: tuple[int, int]
     weight_size: int = 4
+    patch: int = PATCH
 
 
 @dataclass(frozen=True)
@@ -187,4 +188,5 @@ def _shape(model: onnx.ModelProto, node: onnx.NodeProto, output: Array) -> Layer
     # OIHW, or packed [ceil(M/16), C, kH*kW, 16]: the second size is C in both.
     batch, filters, height, width = output.shape
     weight_size = helper.tensor_dtype_to_np_dtype(weights.data_type).itemsize
-    return LayerShape(batch, weights.dims[1], filters, (kernel[0], kernel[1]), (height, width), weight_size)
+    patch = next((a.i for a in node.attribute if a.name == "patch"), PATCH)
+    return LayerShape(batch, weights.dims[1], filters, (kernel[0], kernel[1]), (height, width), weight_size, patch)

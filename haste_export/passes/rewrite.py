@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from haste_export.constants import Constants
 from haste_export.contract import CONV, DOMAIN, NCHW, OIHW
-from haste_export.graph import Names, add_initializer, nodes_of, sizes_of
+from haste_export.graph import Names, add_initializer, image_size, nodes_of, sizes_of
 from haste_export.hyperplanes import draw_hyperplanes
 from haste_export.options import NameFilter, Options
 from haste_export.report import LayerReport
@@ -29,6 +29,11 @@ def decide(model: ir.Model, options: Options) -> list[tuple[ir.Node, ConvForm | 
         (conv, _refusal(conv, position, name_filter, options) or conv_form(conv, constants))
         for position, conv in enumerate(convs)
     ]
+
+
+def patch_of(conv: ir.Node, form: ConvForm, options: Options) -> int:
+    """The patch that a Conv gets as HasteConv."""
+    return options.patch_of(str(conv.name), form.kernel, *image_size(conv.outputs[0]))
 
 
 class RewriteConvs(ir.passes.InPlacePass):
@@ -51,17 +56,18 @@ class RewriteConvs(ir.passes.InPlacePass):
         for conv, decision in decide(model, self._options):
             stays = self._stay.get(str(conv.name)) if isinstance(decision, ConvForm) else None
             form = stays or decision
-            self.layers.append(_report(conv, form, constants))
+            self.layers.append(report := _report(conv, form, constants))
             if isinstance(form, ConvForm):
-                self._replace(model, conv, form, names)
+                report.patch = patch_of(conv, form, self._options)
+                self._replace(model, conv, form, report.patch, names)
                 modified = True
         self.layers += _inside_functions(model)
         return ir.passes.PassResult(model, modified=modified)
 
-    def _replace(self, model: ir.Model, conv: ir.Node, form: ConvForm, names: Names) -> None:
+    def _replace(self, model: ir.Model, conv: ir.Node, form: ConvForm, patch: int, names: Names) -> None:
         options, graph, layer = self._options, conv.graph, str(conv.name)
         assert graph is not None
-        window = (options.patch + form.kernel[0] - 1) * (options.patch + form.kernel[1] - 1)
+        window = (patch + form.kernel[0] - 1) * (patch + form.kernel[1] - 1)
         planes = draw_hyperplanes(layer, options.max_hyperplanes, window, sparsity=options.sparsity, seed=options.seed)
         bias = form.bias if form.bias is not None else np.zeros(form.out_channels, np.float32)
         new_bias = add_initializer(model.graph, names.fresh(f"{layer}/bias"), _copied(bias))
@@ -82,7 +88,7 @@ class RewriteConvs(ir.passes.InPlacePass):
                 ir.AttrInt64s("strides", [1, 1]),
                 ir.AttrInt64s("dilations", [1, 1]),
                 ir.AttrInt64("group", 1),
-                ir.AttrInt64("patch", options.patch),
+                ir.AttrInt64("patch", patch),
                 ir.AttrString("merge", options.merge),
                 ir.AttrString("activation", ""),
                 ir.AttrFloat32s("activation_params", []),

@@ -67,7 +67,7 @@ def view(node: onnx.NodeProto, x: Floats, planes: npt.NDArray[np.int8], count: i
     values = attributes(node)
     kernel_h, kernel_w = values["kernel_shape"]
     pads = tuple(values.get("pads", (0, 0, 0, 0)))
-    patch = values.get("patch", 3)
+    patch = values.get("patch", contract.PATCH)
     geometry = Geometry(x.shape[2], x.shape[3], kernel_h, kernel_w, pads, patch)
     cut = windows(x, geometry)[0]
     labels = group_all(hash_codes(cut, planes, count))

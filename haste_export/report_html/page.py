@@ -24,12 +24,16 @@ _LARGEST_HEAT_MAP = 256
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A convolution in the table. `r` is None where nothing was measured; `count` is L, 0 for a Conv."""
+    """A convolution in the table.
+
+    `patch` is None for a Conv, `count` is L, 0 for a Conv, and `r` is None where nothing was measured.
+    """
 
     name: str
     channels: tuple[int, int]
     kernel: tuple[int, int]
     size: tuple[int, int]
+    patch: int | None
     count: int
     cost: LayerCost
     r: float | None
@@ -136,13 +140,14 @@ def _facts(contents: Contents) -> str:
 
 
 def _table(rows: Iterable[LayerRow]) -> str:
-    heads = ("layer", "C → M", "kernel", "H×W", "L", "r", "input KB", "merged KB", "MFLOPs", "HASTE", "saved")
+    heads = ("layer", "C → M", "kernel", "H×W", "p", "L", "r", "input KB", "merged KB", "MFLOPs", "HASTE", "saved")
     body = []
     for row in rows:
         cells = [
             f"{row.channels[0]} → {row.channels[1]}",
             f"{row.kernel[0]}×{row.kernel[1]}",
             f"{row.size[0]}×{row.size[1]}",
+            "-" if row.patch is None else str(row.patch),
             str(row.count) if row.count else "-",
             "-" if row.r is None else f"{row.r:.3f}",
             f"{row.input_bytes / 1024:.1f}",

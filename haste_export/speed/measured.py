@@ -18,7 +18,7 @@ import onnx_ir as ir
 from haste_export.bench.inputs import Feeds
 from haste_export.compiler import check_supported, compress_ir, preparation, run_passes
 from haste_export.options import Options
-from haste_export.passes.rewrite import decide
+from haste_export.passes.rewrite import decide, patch_of
 from haste_export.plan import LayerSetting, Plan
 from haste_export.report import LayerSpeed, ModelSpeed
 from haste_export.rules.select import ConvForm
@@ -57,13 +57,13 @@ def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
     check_supported(model)
     original = _proto(model)
     timer = timing.timer or SessionTimer(timing.threads)
-    prepared, network, inner = _prepare(original, options)
+    prepared, network, inner, patches = _prepare(original, options)
     names = [layer.name for layer in network.layers]
-    eligible = frozenset(layer.name for layer in network.layers if layer.eligible)
+    eligible = frozenset(patches)
     if not eligible | inner:
         return Measured({}, {}, None)
     feeds = timing.feeds(original, dict(options.input_shapes))
-    alone = _time_alone(prepared, [name for name in names if name in eligible], feeds, options, timing, timer)
+    alone = _time_alone(prepared, patches, feeds, options, timing, timer)
     gaining = frozenset(name for name, speed in alone.items() if speed.stock_ms >= MARGIN * speed.haste_ms)
     predicted = frozenset(names[index] for index in choose(network)) & frozenset(alone)
     trial = _Trials(original, options, eligible | inner, feeds, timing, timer)
@@ -95,8 +95,12 @@ def _proto(model: ir.Model) -> onnx.ModelProto:
     return ir.to_proto(copy)
 
 
-def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, Network, Names]:
-    """The model as it is before the selection, its network, and layers of branches and loops, which cannot be timed."""
+def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, Network, Names, dict[str, int]]:
+    """What is measured: the model before the selection, its network, layers that cannot be timed, and the others.
+
+    Those in branches and loops cannot. The others come with their patches, in the order of the model; a layer that is
+    cut out has static sizes, by which its patch could be chosen otherwise.
+    """
     model = ir.from_proto(_copied(original))
     run_passes(model, preparation(options))
     main, decisions, inner = set(model.graph), [], set()
@@ -109,25 +113,34 @@ def _prepare(original: onnx.ModelProto, options: Options) -> tuple[onnx.ModelPro
     network = build_network(
         model, decisions, options, costs, lambda name: options.plan.setting(name, default).hyperplanes
     )
-    return ir.to_proto(model), network, frozenset(inner)
+    eligible = {layer.name for layer in network.layers if layer.eligible}
+    forms = {str(conv.name): (conv, form) for conv, form in decisions if isinstance(form, ConvForm)}
+    patches = {name: patch_of(*pair, options) for name, pair in forms.items() if name in eligible}
+    return ir.to_proto(model), network, frozenset(inner), patches
 
 
 def _time_alone(
-    prepared: onnx.ModelProto, names: Sequence[str], feeds: Feeds, options: Options, timing: Timing, timer: Timer
+    prepared: onnx.ModelProto,
+    patches: Mapping[str, int],
+    feeds: Feeds,
+    options: Options,
+    timing: Timing,
+    timer: Timer,
 ) -> dict[str, LayerSpeed]:
     speeds = {}
-    for place, layer in enumerate(lone_layers(prepared, names, feeds)):
-        timing.progress(layer.name, len(names) - place + _MOST_TRIALS + 2)
-        stock, haste = timer([layer.model, _compressed_alone(layer, options)], layer.feeds, timing.layer_seconds)
+    for place, layer in enumerate(lone_layers(prepared, list(patches), feeds)):
+        timing.progress(layer.name, len(patches) - place + _MOST_TRIALS + 2)
+        haste_model = _compressed_alone(layer, patches[layer.name], options)
+        stock, haste = timer([layer.model, haste_model], layer.feeds, timing.layer_seconds)
         speeds[layer.name] = LayerSpeed("measured", float(np.median(stock)), float(np.median(haste)))
     return speeds
 
 
-def _compressed_alone(layer: LoneLayer, options: Options) -> onnx.ModelProto:
+def _compressed_alone(layer: LoneLayer, patch: int, options: Options) -> onnx.ModelProto:
     setting = options.plan.setting(layer.name, LayerSetting(options.hyperplanes, options.tau))
     own = replace(
         options, select="all", plan=Plan(), skip_first=0, include=(), exclude=(), input_shapes={}, layout="nchw",
-        hyperplanes=setting.hyperplanes, tau=setting.tau,
+        hyperplanes=setting.hyperplanes, tau=setting.tau, patch=patch,
     )  # fmt: skip
     return ir.to_proto(compress_ir(ir.from_proto(_copied(layer.model)), own)[0])
 

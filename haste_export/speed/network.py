@@ -14,11 +14,12 @@ from typing import Generic, TypeVar
 import onnx_ir as ir
 
 from haste_export.constants import Constants
-from haste_export.contract import BLOCK
+from haste_export.contract import BLOCK, PATCH
 from haste_export.dims import Dims
 from haste_export.flops import LayerShape
 from haste_export.options import Options
 from haste_export.passes.layout import tied_values
+from haste_export.passes.rewrite import patch_of
 from haste_export.rules.pool_form import pool_form
 from haste_export.rules.select import ConvForm
 from haste_export.speed.model import Costs, haste_work, is_blocked_by_stock, stock_work, total
@@ -145,7 +146,7 @@ def build_network(
                 groups.join(tied[0], value)
     layers, links = [], defaultdict[ir.Value, Link](Link)
     for index, (conv, form) in enumerate(decisions):
-        shape = _shape(conv, dims, options.patch)
+        shape = _shape(conv, dims, patch_of(conv, form, options) if isinstance(form, ConvForm) else PATCH)
         layers.append(_layer(conv, form, shape, options, costs, hyperplanes))
         stock_blocks = costs.stock_blocks and shape is not None and is_blocked_by_stock(shape)
         ends = [(conv.outputs[0], True)]

@@ -46,7 +46,9 @@ def choose_levels(tried: Tried, max_drop: float, count: int) -> list[Level]:
     return levels
 
 
-def make_plan(levels: Sequence[Settings], default_level: int | None = None) -> Plan:
+def make_plan(
+    levels: Sequence[Settings], default_level: int | None = None, patches: Mapping[str, int] | None = None
+) -> Plan:
     """The plan with these levels; layers that are dense at all of them stay Conv. The default is the last level."""
     names = list(dict.fromkeys(name for level in levels for name in level))
     used = [name for name in names if any(level[name].hyperplanes for level in levels)]
@@ -54,4 +56,5 @@ def make_plan(levels: Sequence[Settings], default_level: int | None = None) -> P
         stay_conv={name: NEVER_GAINS for name in names if name not in used},
         levels=tuple({name: level[name] for name in used} for level in levels) if used else (),
         default_level=(len(levels) if default_level is None else default_level) if used else 1,
+        patches={name: patch for name, patch in (patches or {}).items() if name in used},
     )

@@ -38,4 +38,4 @@ def _bytes(layer: Layer, stats: npt.NDArray[Any] | None, core: Core) -> int:
 def _shape(layer: Layer) -> LayerShape:
     shape = layer.shape
     kernel, output = (shape.kernel_h, shape.kernel_w), (shape.out_h, shape.out_w)
-    return LayerShape(1, shape.in_channels, shape.out_channels, kernel, output)
+    return LayerShape(1, shape.in_channels, shape.out_channels, kernel, output, patch=shape.patch)

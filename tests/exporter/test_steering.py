@@ -97,7 +97,7 @@ def test_levels_that_there_are_not(model: onnx.ModelProto, has_library: bool, op
 
 
 def test_tau_is_an_input_of_every_layer(model: onnx.ModelProto, has_library: bool) -> None:
-    small, report = compress_with_report(model, skip_first=0, select="all", tau=0.1)
+    small, report = compress_with_report(model, skip_first=0, select="all", tau=0.1, hyperplanes=5)
     assert {node.input[6] for node in haste_convs(small)} == {"haste_tau"}
     assert initializer(small, "haste_tau") == np.float32(0.1)
     assert not any(name == "" for node in haste_convs(small) for name in node.input)
@@ -159,6 +159,7 @@ def test_provenance_is_in_the_metadata(model: onnx.ModelProto) -> None:
     assert props["haste.seed"] == "3"
     assert props["haste.hyperplanes"] == "12"
     assert props["haste.sparsity"] == "0.25"
+    assert props["haste.patch"] == "auto"
     assert props["haste.version"]
     assert [(entry.domain, entry.version) for entry in small.opset_import if entry.domain == "ai.haste"] == [
         ("ai.haste", 1)

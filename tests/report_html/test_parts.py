@@ -69,9 +69,9 @@ def test_input_memory_by_hand() -> None:
     """A layer that keeps a quarter, one that is dense at L = 8, and a Conv, which has no row."""
     cost = plain_layer(LayerShape(16, 16, 8, 8, 3, 3))
     rows = [
-        LayerRow("a", (16, 16), (3, 3), (8, 8), 8, cost, 0.75, 4096),
-        LayerRow("b", (16, 16), (3, 3), (8, 8), 8, cost, None, 10240),
-        LayerRow("stem", (16, 16), (3, 3), (8, 8), 0, cost, None, 512),
+        LayerRow("a", (16, 16), (3, 3), (8, 8), 7, 8, cost, 0.75, 4096),
+        LayerRow("b", (16, 16), (3, 3), (8, 8), 7, 8, cost, None, 10240),
+        LayerRow("stem", (16, 16), (3, 3), (8, 8), None, 0, cost, None, 512),
     ]
     rates = {8: {"a": 0.75}, 12: {"a": 0.5, "b": 0.25}}
     page = render(Contents("m", "d", None, "top-1", rows, 8, rates, [], []))

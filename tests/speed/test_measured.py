@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from haste_export import compress_with_report
+from haste_export.bench.inputs import Feeds
 from haste_export.errors import HasteError
 from haste_export.report import Report
 from haste_export.speed.timing import SessionTimer, Timing, speedup
-from tests.exporter.models import filters, text_model
+from tests.exporter.models import attributes, filters, haste_convs, text_model
 from tests.speed.fakes import FakeTimer, chain
 
 GAINS = {"a": 0.5, "b": 0.5, "c": 0.5}
@@ -75,6 +78,25 @@ def test_layers_get_their_own_input() -> None:
     assert [set(feeds) for feeds, _ in lone] == [{"r0"}, {"r1"}, {"r2"}]
     assert [call for _, call in lone] == [[[], ["a"]], [[], ["b"]], [[], ["c"]]]
     assert all(array.min() >= 0 for feeds, _ in lone for array in feeds.values())  # behind a Relu
+
+
+def test_layers_are_timed_with_the_patch_that_they_get(tmp_path: Path) -> None:
+    """A layer that is cut out has static sizes, the model has none."""
+    found: dict[str, set[int]] = {}
+
+    class Timer(FakeTimer):
+        def __call__(self, models: Sequence[onnx.ModelProto], feeds: Feeds, seconds: float) -> list[np.ndarray]:
+            for node in (node for model in models for node in haste_convs(model)):
+                found.setdefault(node.name, set()).add(attributes(node)["patch"])
+            return super().__call__(models, feeds, seconds)
+
+    model = chain()
+    for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
+        dim.dim_param = name
+    np.save(tmp_path / "x.npy", np.zeros((1, 16, 15, 15), np.float32))
+    timing = Timing(input_file=tmp_path / "x.npy", timer=Timer(GAINS))
+    compress_with_report(model, select="measured", timing=timing)
+    assert found == {"a": {7}, "b": {7}, "c": {7}}
 
 
 def test_no_layer_qualifies() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import onnx
 import pytest
 
 from haste_export import compress_with_report
 from haste_export.errors import OptionError
+from haste_export.flops import LayerShape
 from haste_export.plan import Plan
 from haste_export.speed import model as cost_model
 from haste_export.speed import predict
 from haste_export.speed.model import Costs
+from haste_export.speed.network import NOMINAL_SIDE
 from tests.exporter.models import filters, text_model
 from tests.speed.fakes import chain
 
@@ -77,6 +80,19 @@ def test_open_sizes_are_assumed() -> None:
     )
     _, report = compress_with_report(model, isa="avx512")
     assert [layer.name for layer in report.rewritten] == ["b"]
+
+
+@pytest.mark.parametrize(("side", "patch"), [("14", 7), ("15", 6), ("h", 7)])
+@pytest.mark.parametrize("asked", ["auto", 3])
+def test_layers_are_predicted_with_the_patch_that_they_get(side: str, patch: int, asked: Any) -> None:
+    weights = {"w": filters(256, 256, 3, 3)}
+    model = text_model("[a] y = Conv <pads = [1,1,1,1]> (x, w)", weights, inputs=f"float[1,256,{side},{side}] x")
+    _, report = compress_with_report(model, skip_first=0, isa="avx512", patch=asked)
+    size = int(side) if side.isdecimal() else NOMINAL_SIDE
+    shape = LayerShape(256, 256, size, size, 3, 3, patch if asked == "auto" else asked)
+    speed = report.layer("a").speed
+    assert speed is not None
+    assert speed.haste_ms == pytest.approx(cost_model.predict(shape, 14, isa="avx512").haste_ms)
 
 
 def test_convolutions_of_other_ranks_and_in_branches() -> None:

@@ -12,6 +12,7 @@ from haste_export.cli.eval import command as eval_command
 from haste_export.cli.export import command as export_command
 from haste_export.cli.tune import command
 from haste_export.data import sample_file, sample_model
+from haste_export.evaluate.stats import patches
 from haste_export.plan_file import read_plan
 from haste_export.tune.data_free import synthetic_images
 from runtime_ops import Session
@@ -47,6 +48,7 @@ def test_a_plan_within_the_budget_that_the_exporter_takes(model: Path, tmp_path:
     assert all(level["drop"] + level["drop_error"] <= 0.1 for level in document["levels"])
     plan = read_plan(model.with_suffix(".plan.toml"))
     assert len(plan.plan.levels) == len(document["levels"])
+    assert (plan.options["patch"], plan.plan.patches) == ("auto", patches(onnx.load(out)))
 
     again = CliRunner().invoke(
         export_command, [str(model), str(tmp_path / "b.onnx"), "--plan", str(model.with_suffix(".plan.toml"))]
@@ -119,10 +121,22 @@ def test_data_free_reaches_the_reductions_and_admits_what_it_does_not_know(model
     assert "Accuracy is unknown" in result.output
     text = (tmp_path / "p.toml").read_text()
     assert "What it costs in accuracy is unknown" in text
-    levels = read_plan(tmp_path / "p.toml").plan.levels
+    plan = read_plan(tmp_path / "p.toml")
+    levels = plan.plan.levels
+    assert plan.options["patch"] == "auto"
+    assert set(plan.plan.patches) == set(levels[0])
+    assert set(plan.plan.patches.values()) == {7}, "maps of 28, 14 and 7 pixels"
     assert len(levels) == 2
     averages = [np.mean([setting.hyperplanes or 32 for setting in level.values()]) for level in levels]
     assert averages[1] < averages[0]
+
+
+def test_a_plan_with_one_patch_says_so_once(model: Path, tmp_path: Path) -> None:
+    few = ("--reductions", "0.2", "--hyperplanes", "8,12", "--patch", 3)
+    result = tune(model, "--data-free", *few, "-o", tmp_path / "p.toml")
+    assert result.exit_code == 0, result.output
+    plan = read_plan(tmp_path / "p.toml")
+    assert (plan.options["patch"], plan.plan.patches) == (3, {})
 
 
 def test_usage_errors(model: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from haste_export.options import Options
 from haste_export.plan import LayerSetting, Plan
 from haste_export.plan_file import PlanFile, read_plan
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PLAN = Plan(
     stay_conv={"head": "it never gains"},
     levels=(
@@ -35,6 +37,30 @@ def test_a_plan_that_stores_few_hyperplanes_can_be_exported() -> None:
     assert PlanFile(PLAN).export_options == {"hyperplanes": Options.hyperplanes}
 
 
+def test_patches_read_back(tmp_path: Path) -> None:
+    plan = Plan(levels=({"a": LayerSetting(9), 'c "d"': LayerSetting(7)},), patches={"a": 7, 'c "d"': 3})
+    PlanFile(plan, {"patch": "auto"}).write(tmp_path / "plan.toml")
+    back = read_plan(tmp_path / "plan.toml")
+    assert (back.plan, back.options) == (plan, {"patch": "auto"})
+    options = Options(plan=back.plan, **back.export_options)
+    assert [options.patch_of(name, (3, 3), 30, 30) for name in ("a", 'c "d"', "other")] == [7, 3, 6]
+    (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
+    assert read_plan(tmp_path / "plan.json").plan == plan
+
+
+def test_a_plan_from_before_patches_were_chosen_means_the_same(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text("[options]\npatch = 3\n[hyperplanes]\na = [9]\n")
+    back = read_plan(tmp_path / "plan.toml")
+    options = Options(plan=back.plan, **back.export_options)
+    assert {options.patch_of(name, (3, 3), 30, 30) for name in ("a", "other")} == {3}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in RESULTS.glob("plan-*.toml")))
+def test_published_plans_have_patches_of_three(name: str) -> None:
+    file = read_plan(RESULTS / name)
+    assert (file.options["patch"], file.plan.patches) == (3, {})
+
+
 def test_comments_a_bare_number_and_missing_tables(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text('# mine\n[hyperplanes]\n"a" = 12  # was 14\nb = [8]\n')
@@ -56,6 +82,12 @@ def test_comments_a_bare_number_and_missing_tables(tmp_path: Path) -> None:
         ("[hyperplanes]\na = [1]\n[stay_conv]\na = 'why'", "is in"),
         ("[options]\nspeed = 1", "which is none of"),
         ("[options]\nseed = 'x'", "is no int"),
+        ("[options]\npatch = 'x'", "patch must be auto or 1 to 16, not 'x'"),
+        ("[options]\npatch = 0", "patch must be auto or 1 to 16, not 0"),
+        ("patch = 3", "must be a table"),
+        ("[patch]\na = 'auto'", "the patch of 'a' must be 1 to 16, not 'auto'"),
+        ("[patch]\na = 17", "the patch of 'a' must be 1 to 16, not 17"),
+        ("[patch]\na = 3\n[stay_conv]\na = 'why'", r"is in \[stay_conv\] and in \[patch\]"),
         ("default_level = 4\n[hyperplanes]\na = [1]", "default level 4"),
         ("[hyperplanes]\na = [nan]", "whole numbers"),
         ("[hyperplanes]\na = [-inf]", "whole numbers"),
@@ -75,6 +107,13 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
         read_plan(tmp_path / "none.toml")
     with pytest.raises(OutputError, match="cannot write"):
         PlanFile(PLAN).write(tmp_path / "no" / "plan.toml")
+
+
+@pytest.mark.parametrize("patch", ['{"a": "x"}', '{"a": 0}', "[3]", "3"])
+def test_a_json_plan_with_patches_that_are_none(tmp_path: Path, patch: str) -> None:
+    (tmp_path / "plan.json").write_text(f'{{"levels": [{{"a": 9}}], "patch": {patch}}}')
+    with pytest.raises(OptionError, match=r"is not a plan|must be 1 to 16"):
+        read_plan(tmp_path / "plan.json")
 
 
 @pytest.mark.parametrize("value", ["Infinity", "NaN", '{"hyperplanes": -Infinity}'])
