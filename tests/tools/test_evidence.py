@@ -30,6 +30,8 @@ def test_methods_that_differ_have_different_keys() -> None:
         Method("scaled"),
         Method(sparsity=0.1),
         Method(patch=5),
+        Method(patch="auto"),
+        Method(patch="auto", patches=(("a", 6),)),
         Method(corrected=True),
         Method(stay=("a",)),
         Method(planes="orthogonal"),

@@ -25,9 +25,9 @@ from haste_export.torch.functional import assemble, channel_mean, group, windows
 from haste_export.tune.correct import Moments, correction
 from tools.evidence.merging import MERGINGS, Merging
 from tools.evidence.network import Network
+from tools.evidence.settings import PATCH
 from tools.evidence.store import Numbers, Store
 
-PATCH = 3
 BATCH = 50
 Grouping = Callable[[str, Tensor], Tensor]
 """From a layer's name and its windows [P, C, Q] to bucket numbers [P, C]."""
@@ -211,9 +211,8 @@ def _whole(dataset: Dataset) -> Tensor:
 
 def _layers(proto: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
     """Name -> sizes, and whether the layer is compressed, of all convolutions."""
-    return {
-        layer.name: (layer.shape, layer.compressed) for layer in model_layers(compressed_with(proto, Options()), feeds)
-    }
+    compressed = compressed_with(proto, Options(patch=PATCH))
+    return {layer.name: (layer.shape, layer.compressed) for layer in model_layers(compressed, feeds)}
 
 
 def _fingerprint(proto: onnx.ModelProto, dataset: Dataset, limit: int) -> str:

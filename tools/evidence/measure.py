@@ -19,7 +19,6 @@ from haste_export.evaluate.models import compressed_with, load_whole
 from haste_export.evaluate.stats import haste_convs
 from haste_export.evaluate.sweep import Point, sweep_compressed
 from haste_export.options import Options
-from haste_export.plan import Plan
 from haste_export.tune.correct import Corrections, MomentMeter, attach
 from haste_export.tune.data_free import synthetic_dataset
 from tools.evidence.planes import Planes, choose, replace_planes
@@ -145,7 +144,7 @@ class Measurement:
         options = method.options(seed, tau=float(any(item.bounded for item in settings)))
         names = self.layers(options)
         levels = [item.level(names) for item in settings]
-        model = compressed_with(self.stock, replace(options, plan=Plan(levels=tuple(levels))))
+        model = compressed_with(self.stock, replace(options, plan=replace(options.plan, levels=tuple(levels))))
         if method.planes:
             replace_planes(model, self._planes(method, seed))
         if not method.corrected:

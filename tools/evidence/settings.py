@@ -9,11 +9,14 @@ from typing import Any
 
 from haste_export.contract import Merge
 from haste_export.options import Options
-from haste_export.plan import LayerSetting
+from haste_export.patches import Patch
+from haste_export.plan import LayerSetting, Plan
 from haste_export.plan_file import read_plan
 
 MERGES: tuple[Merge, ...] = ("mean", "scaled")
 LARGEST_L = 32
+PATCH = 3
+"""Of all tables that are not about patches, whatever the compiler's default: the paper's."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Method:
     Attributes:
         merge: "mean", "scaled" or "norm".
         sparsity: share of zeros in the hyperplanes.
-        patch: p.
+        patch: p, or "auto".
+        patches: p of single layers, by name, where a plan gives it.
         corrected: whether gain and bias of every layer are corrected on unlabelled images.
         synthetic: whether the images for that are synthetic, so that no data is needed.
         stay: layers that stay Conv.
@@ -32,7 +36,8 @@ class Method:
 
     merge: Merge = "mean"
     sparsity: float = Options.sparsity
-    patch: int = Options.patch
+    patch: Patch = PATCH
+    patches: tuple[tuple[str, int], ...] = ()
     corrected: bool = False
     synthetic: bool = False
     stay: tuple[str, ...] = ()
@@ -43,13 +48,14 @@ class Method:
         exclude = tuple(self.stay)
         return Options(
             merge=self.merge, sparsity=self.sparsity, patch=self.patch, seed=seed, tau=tau, exclude=exclude,
-            hyperplanes=LARGEST_L, max_hyperplanes=LARGEST_L,
+            hyperplanes=LARGEST_L, max_hyperplanes=LARGEST_L, plan=Plan(patches=dict(self.patches)),
         )  # fmt: skip
 
     def key(self) -> dict[str, Any]:
         """For the store."""
         key = {"merge": self.merge, "sparsity": round(self.sparsity, 4), "patch": self.patch, "stay": list(self.stay)}
-        further = {"corrected": self.corrected, "synthetic": self.synthetic, "planes": self.planes}
+        further: dict[str, Any] = {"corrected": self.corrected, "synthetic": self.synthetic, "planes": self.planes}
+        further["patches"] = dict(self.patches)
         return {**key, **{name: value for name, value in further.items() if value}}
 
 
@@ -96,6 +102,7 @@ def from_plan(path: Path) -> tuple[Method, list[Setting]]:
         options.get("merge", Options.merge),
         options.get("sparsity", Options.sparsity),
         options.get("patch", Options.patch),
+        tuple(plan.patches.items()),
         stay=tuple(plan.stay_conv),
     )
     levels = enumerate(plan.levels, 1)
