@@ -11,15 +11,16 @@ from math import ceil
 
 from haste_export.membus.geometry import Core
 from haste_export.membus.layers import LayerShape
+from haste_export.speed.tiling import Tiling, tiling
 
 FLOAT = 4
-PATCH = 3
+SUBTILE = 3  # output pixels along an axis that are computed together where patches have no tiles
 BLOCK = 16  # output channels whose weights are used together
 LANES = 4  # floats in a vector; windows are whole vectors
 # As in cpp_ops/kernels/schedule.cpp:
 GROUP, MAX_TILE = 4, 256  # patches: prepared together, most in a tile
 MIN_STAY, MAX_STAY = 8, 32  # patches beside weights that stay
-BLOCKS_AT_ONCE = 3  # of output channels, of kernels other than 3x3
+BLOCKS_AT_ONCE = 3  # of output channels, by the kernel that knows no transforms
 PASSING = 6  # patches whose windows pass by while a slice of the weights stays
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
 EXPECTED = 1 / 2  # of a patch's windows, after a usual merge
@@ -76,13 +77,13 @@ def schedule(shape: LayerShape, core: Core) -> Schedule:
     size, block, weights = core.l2.size, _block(shape), _weights(shape, shape.weight_size)
     window = round(EXPECTED * _windows(shape))
     lists = shape.channels * FLOAT
-    pixels = PATCH * PATCH * FLOAT * (shape.channels + shape.filters)
+    pixels = shape.patch**2 * FLOAT * (shape.channels + shape.filters)
     stay = (size * 7 // 8 - weights - _preparation(shape)) // (window + lists + pixels)
     if stay >= MIN_STAY:
         patches = min(stay, MAX_STAY)
         if _patches(shape) > patches:
             return Schedule("weights", patches * window // FLOAT)
-    call = block * (1 if shape.kernel == (3, 3) else BLOCKS_AT_ONCE)
+    call = block * (BLOCKS_AT_ONCE if _is_direct(shape) else 1)
     floats = max((size * 7 // 8 - 2 * call) * window // (window + lists), GROUP * window) // FLOAT
     if stay >= MIN_STAY or _patches(shape) * window <= floats * FLOAT:
         return Schedule("windows", floats)  # one tile
@@ -136,17 +137,19 @@ def _tiles(shape: LayerShape, plan: Schedule, kept: float) -> int:
 
 def _row(shape: LayerShape, patch: int) -> int:
     """Bytes of a row of patches of so many bytes each."""
-    return ceil(shape.output[1] / PATCH) * patch
+    return ceil(shape.output[1] / shape.patch) * patch
 
 
 def _windows(shape: LayerShape) -> int:
-    """Bytes of a patch's windows before anything is merged."""
-    return shape.channels * _slot(shape) * FLOAT
+    """Bytes of the windows that a patch is convolved with if nothing is merged."""
+    tiles = _tiling(shape)
+    return shape.channels * (tiles.bucket_slot if tiles else _slot(shape)) * FLOAT
 
 
 def _preparation(shape: LayerShape) -> int:
     """Bytes of the buffers that four patches are prepared in, roughly: windows, projections, table."""
-    return 4 * (_windows(shape) + shape.channels * HYPERPLANES * FLOAT) + 8 * min(max(8 * shape.channels, 1024), 4096)
+    patch = shape.channels * (_slot(shape) + HYPERPLANES) * FLOAT
+    return GROUP * patch + 8 * min(max(8 * shape.channels, 1024), 4096)
 
 
 def _unfolded(shape: LayerShape, core: Core) -> int:
@@ -161,9 +164,22 @@ def _unfolded(shape: LayerShape, core: Core) -> int:
     return 2 * whole if whole <= core.last_level.size else 3 * whole
 
 
+def _tiling(shape: LayerShape) -> Tiling | None:
+    return tiling(shape.kernel, shape.patch)
+
+
+def _is_direct(shape: LayerShape) -> bool:
+    return not _tiling(shape) and (shape.kernel != (3, 3) or shape.patch != SUBTILE)
+
+
 def _slot(shape: LayerShape) -> int:
-    """Floats kept per channel window, in whole vectors."""
-    return ceil((PATCH + shape.kernel[0] - 1) * (PATCH + shape.kernel[1] - 1) / LANES) * LANES
+    """Floats kept per channel window: what the tiles or the last subtile may read of it, in whole vectors."""
+    if tiles := _tiling(shape):
+        return tiles.slot
+    (height, width), reach = shape.kernel, ceil(shape.patch / SUBTILE) * SUBTILE - 1
+    pitch = shape.patch + width - 1
+    window = (shape.patch + height - 1) * pitch
+    return ceil(max(window, (reach + height - 1) * pitch + reach + width) / LANES) * LANES
 
 
 def _pixels(shape: LayerShape) -> int:
@@ -171,7 +187,7 @@ def _pixels(shape: LayerShape) -> int:
 
 
 def _patches(shape: LayerShape) -> int:
-    return shape.batch * ceil(shape.output[0] / PATCH) * ceil(shape.output[1] / PATCH)
+    return shape.batch * ceil(shape.output[0] / shape.patch) * ceil(shape.output[1] / shape.patch)
 
 
 def _input(shape: LayerShape) -> int:

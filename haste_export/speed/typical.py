@@ -1,7 +1,7 @@
 """What hashing usually leaves to compute, for layers whose data nobody has seen (docs/cost-model.md, "Assumptions").
 
-Medians over the layers of a ResNet-50 on photographs, s = 1/2, scaled merge (tools/speed/buckets.py). A VGG16 and a
-ResNet-18 leave less to compute, so for models like them the prediction is on the safe side.
+Medians over the layers of a ResNet-50 on photographs, s = 1/2, scaled merge (tools/speed/buckets.py). A VGG16 leaves
+less to compute, so for models like it the prediction is on the safe side.
 """
 
 from __future__ import annotations

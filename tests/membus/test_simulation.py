@@ -143,6 +143,10 @@ def test_float16_weights_are_half_the_traffic() -> None:
         (LayerShape(1, 256, 256, (3, 3), (60, 60)), "10 tiles"),  # 400 patches beside two blocks of 147 KB
         (LayerShape(1, 512, 512, (3, 3), (30, 30)), "16 slices"),  # two blocks of 295 KB stay
         (LayerShape(1, 512, 512, (3, 3), (3, 3)), "1 tiles"),
+        (LayerShape(1, 64, 64, (3, 3), (240, 240), patch=7), "weights stay"),  # 32 patches of 16 KB
+        (LayerShape(1, 128, 256, (3, 3), (60, 60), patch=7), "4 tiles"),  # 81 patches beside two blocks of 74 KB
+        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=4), "16 slices"),  # 49 KB of windows a patch
+        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=6), "7 tiles"),  # six patches of 115 KB leave no slice room
     ],
     ids=str,
 )
@@ -150,9 +154,16 @@ def test_schedules(shape: LayerShape, passes: str) -> None:
     assert analytic.passes(shape, A72) == passes
 
 
-def test_tiles_hold_a_few_patches_however_little_cache_there_is() -> None:
-    plan = analytic.schedule(LayerShape(1, 4096, 64, (3, 3), (24, 24)), A72)
-    assert plan.floats == analytic.GROUP * 4096 * 28 // 2
+@pytest.mark.parametrize(
+    ("kernel", "patch", "floats"),
+    [((3, 3), 3, 28), ((3, 3), 4, 48), ((3, 3), 5, 112), ((3, 3), 6, 112), ((3, 3), 7, 128), ((1, 1), 4, 28)],
+)
+def test_tiles_hold_a_few_patches_however_little_cache_there_is(
+    kernel: tuple[int, int], patch: int, floats: int
+) -> None:
+    """`floats` of a window: as many points as all tiles have, in whole lines, or what the last subtile may read."""
+    plan = analytic.schedule(LayerShape(1, 60000, 64, kernel, (64, 64), patch=patch), A72)
+    assert plan.floats == analytic.GROUP * 60000 * floats // 2
 
 
 @pytest.mark.parametrize(
