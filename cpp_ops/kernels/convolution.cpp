@@ -5,7 +5,7 @@
 namespace haste {
 namespace {
 
-constexpr int kFewPatches = 2;
+constexpr int kFewPatches = 4;
 
 }  // namespace
 

@@ -14,7 +14,7 @@ namespace haste {
 namespace HASTE_NS {
 namespace {
 
-constexpr int kAtATime = 16;  // buckets: with their windows about 16 KiB
+constexpr int kAtATime = 24;  // buckets: with their windows about 25 KiB
 
 // The tiles of a patch that lie inside the image: kRows x kCols of the layout's.
 template <typename Layout, int kRows, int kCols>

@@ -112,8 +112,7 @@ class Ahead {
     }
   };
   HASTE_MEMBER Share share(int pass, int passes) const {
-    const int each = (lines_ + passes - 1) / passes, begin = min_int(pass * each, lines_);
-    return {filter_, filters_, begin * 64, min_int(begin + each, lines_) * 64};
+    return {filter_, filters_, pass * lines_ / passes * 64, (pass + 1) * lines_ / passes * 64};
   }
 
  private:
