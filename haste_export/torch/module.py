@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from haste_export.contract import CONV, DOMAIN, MAX_HYPERPLANES, NCHW, OIHW, OPSET_VERSION
+from haste_export.contract import CONV, DOMAIN, MAX_HYPERPLANES, NCHW, OIHW, OPSET_VERSION, PATCH
 from haste_export.hyperplanes import draw_hyperplanes
+from haste_export.patches import AUTO, Patch, checked, patch_of
 from haste_export.torch.functional import Pads, haste_conv2d
 
 
@@ -22,6 +23,7 @@ class HasteConv2d(nn.Module):
         bias: [M], or None.
         hyperplanes: int8 buffer [Lmax, Q].
         count: L in use, from 1 to Lmax; 0 is the plain convolution. May be changed at any time.
+        patch: p.
         tau: error bound of the merges `scaled` and `norm`; 0 is none.
     """
 
@@ -34,7 +36,7 @@ class HasteConv2d(nn.Module):
         hyperplanes: Tensor,
         count: int,
         *,
-        patch: int = 3,
+        patch: int = PATCH,
         merge: str = "scaled",
         tau: float = 0.0,
     ) -> None:
@@ -59,7 +61,8 @@ class HasteConv2d(nn.Module):
         """What `print` shows."""
         outputs, channels, *kernel = self.weight.shape
         return (
-            f"{channels}, {outputs}, kernel_size={tuple(kernel)}, L={self.count}, merge={self.merge!r}, tau={self.tau}"
+            f"{channels}, {outputs}, kernel_size={tuple(kernel)}, L={self.count}, patch={self.patch}, "
+            f"merge={self.merge!r}, tau={self.tau}"
         )
 
     def _node(self, x: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ def compress(
     max_hyperplanes: int = MAX_HYPERPLANES,
     sparsity: float = 0.5,
     merge: str = "scaled",
-    patch: int = 3,
+    patch: Patch = AUTO,
     tau: float = 0.0,
     seed: int = 0,
     skip_first: int = 1,
@@ -103,8 +106,11 @@ def compress(
     """A copy of a network in which every eligible `nn.Conv2d` is a `HasteConv2d`; the original is not changed.
 
     Eligible is what the exporter takes by default: stride, dilation and groups 1, zero padding, float32, and not among
-    the first `skip_first` convolutions. Hyperplanes are drawn from `seed` and the module's name.
+    the first `skip_first` convolutions. Hyperplanes are drawn from `seed` and the module's name. The patch "auto" is
+    that of layers whose output size is not known: 7 for 3x3 kernels, 3 for others. Raises OptionError for a patch that
+    there is not.
     """
+    checked(patch)
     if isinstance(module, nn.Conv2d):
         raise ValueError("a lone convolution has no place to be swapped in: wrap it with HasteConv2d")
     result = copy.deepcopy(module)
@@ -112,12 +118,14 @@ def compress(
     for name, conv in convs[skip_first:]:
         if refusal(conv):
             continue
-        window = (patch + int(conv.kernel_size[0]) - 1) * (patch + int(conv.kernel_size[1]) - 1)
+        kernel_h, kernel_w = (int(side) for side in conv.kernel_size)
+        own = patch_of(patch, (kernel_h, kernel_w), None, None)
+        window = (own + kernel_h - 1) * (own + kernel_w - 1)
         planes = draw_hyperplanes(name, max_hyperplanes, window, sparsity=sparsity, seed=seed)
-        swapped = HasteConv2d(conv, torch.from_numpy(planes), hyperplanes, patch=patch, merge=merge, tau=tau)
+        swapped = HasteConv2d(conv, torch.from_numpy(planes), hyperplanes, patch=own, merge=merge, tau=tau)
         swapped.train(conv.training)
-        parent, _, own = name.rpartition(".")
-        setattr(result.get_submodule(parent), own, swapped)
+        parent, _, child = name.rpartition(".")
+        setattr(result.get_submodule(parent), child, swapped)
     return result
 
 

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from haste_export.errors import OptionError  # noqa: E402
 from haste_export.hyperplanes import draw_hyperplanes  # noqa: E402
 from haste_export.reference import group as reference_group  # noqa: E402
 from haste_export.reference import hash_codes, haste_conv  # noqa: E402
@@ -109,6 +110,13 @@ def test_compress_swaps_what_is_eligible_and_leaves_the_original(network: Networ
         set_hyperplanes(compressed, 0)
         torch.testing.assert_close(compressed(X), exact)
     assert 0 < (approximate - exact).norm() / exact.norm() < 0.5
+
+
+def test_patches(network: Network) -> None:
+    for patch, expected in (("auto", {"one": 7, "two.0": 3}), (5, {"one": 5, "two.0": 5})):
+        assert {name: layer.patch for name, layer in layers(compress(network, patch=patch))} == expected
+    with pytest.raises(OptionError, match="patch must be auto or 1 to 16, not 0"):
+        compress(network, patch=0)
 
 
 @pytest.mark.parametrize("merge", ["scaled", "mean", "norm"])

@@ -125,7 +125,7 @@ def test_data_free_reaches_the_reductions_and_admits_what_it_does_not_know(model
     levels = plan.plan.levels
     assert plan.options["patch"] == "auto"
     assert set(plan.plan.patches) == set(levels[0])
-    assert set(plan.plan.patches.values()) == {7}, "maps of 28, 14 and 7 pixels"
+    assert set(plan.plan.patches.values()) == {6, 7}, "maps of 6 and of 14 pixels"
     assert len(levels) == 2
     averages = [np.mean([setting.hyperplanes or 32 for setting in level.values()]) for level in levels]
     assert averages[1] < averages[0]
