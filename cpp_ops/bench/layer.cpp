@@ -57,7 +57,7 @@ Layer::Layer(const Shape& shape, int patch, int hyperplanes, double correlated, 
   weights_ = made_up_weights(
       static_cast<size_t>(round_up(shape.filters, 16)) * static_cast<size_t>(shape.channels) * taps, weights, random);
   const int64_t window = (params.patch + shape.kernel_h - 1) * (params.patch + shape.kernel_w - 1);
-  std::vector<int8_t> rows(static_cast<size_t>(hyperplanes * window));
+  std::vector<int8_t> rows(static_cast<size_t>(hyperplanes) * static_cast<size_t>(window));
   for (int8_t& v : rows) v = static_cast<int8_t>(random() % 2 ? 0 : random() % 2 ? 1 : -1);
   const std::vector<float> bias(static_cast<size_t>(shape.filters));
   if (create_conv(params, weights_.get(), bias.data(), rows.data(), conv_)) throw std::runtime_error(last_error());

@@ -95,19 +95,19 @@ HASTE_INLINE void multiply_from(const Bucket* bucket, int count, const Ahead& ah
 }
 
 // The pixels of a tile, from its sums.
-template <typename Tiles, int kRow, int kCol>
+template <typename Tiles, int kRow, int kCol, int kHeight = Tiles::kAxis.size(kRow),
+          int kWidth = Tiles::kAxis.size(kCol)>
 HASTE_INLINE void finish_tile(const ConvolveArgs& args, int part, const vec* sum) {
   if constexpr (kRow < Tiles::rows && kCol < Tiles::cols) {
-    constexpr int kHeight = Tiles::kAxis.size(kRow), kWidth = Tiles::kAxis.size(kCol);
-    vec rows[kHeight][kWidth + 2], out[kHeight * kWidth];
+    vec rows[kHeight][kWidth + 2], out[kHeight][kWidth];
 #pragma GCC unroll 6
     for (int x = 0; x < kWidth + 2; x++) {
       vec column[kHeight];
       interpolate<kHeight>(sum + Tiles::at(x, kRow, kCol), column);
       for (int r = 0; r < kHeight; r++) rows[r][x] = column[r];
     }
-    for (int r = 0; r < kHeight; r++) interpolate<kWidth>(rows[r], out + r * kWidth);
-    finish<kHeight, kWidth>(args, 0, part, Tiles::kAxis.start(kRow), Tiles::kAxis.start(kCol), out);
+    for (int r = 0; r < kHeight; r++) interpolate<kWidth>(rows[r], out[r]);
+    finish<kHeight, kWidth>(args, 0, part, Tiles::kAxis.start(kRow), Tiles::kAxis.start(kCol), out[0]);
   }
 }
 

@@ -6,7 +6,7 @@ namespace haste {
 
 std::vector<int32_t> window_offsets(const Geometry& g) {
   std::vector<int32_t> offsets(static_cast<size_t>(g.slot), g.window_h * g.strip_w * kBlock);
-  const int row = g.form == Form::kNested ? tiling(g.patch).window() : g.window_w;
+  const ptrdiff_t row = g.form == Form::kNested ? tiling(g.patch).window() : g.window_w;
   for (int y = 0; y < g.window_h; y++)
     for (int x = 0; x < g.window_w; x++) offsets[static_cast<size_t>(y * row + x)] = (y * g.strip_w + x) * kBlock;
   return offsets;
