@@ -11,12 +11,14 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
+import runtime_ops
 from haste_export import Plan, compress, compress_with_report
 from haste_export.cli.export import command
 from haste_export.errors import OptionError
 from haste_export.evaluate.stats import model_layers
 from haste_export.inspection import break_even
 from haste_export.instrument import instrument
+from haste_export.membus.layers import cut_layers
 from haste_export.options import Options
 from haste_export.patches import choose, patch_of
 from haste_export.reference import haste_conv
@@ -203,6 +205,13 @@ def test_costs_are_those_of_each_layers_patch() -> None:
     assert ours is not None
     assert theirs is not None
     assert break_even(ours, Options()) != break_even(theirs, Options())
+
+
+def test_layers_cut_out_for_the_memory_bus_have_their_patches(tmp_path: Path) -> None:
+    require_library()
+    feeds, small = random_feeds(mixed()), compress(mixed(), skip_first=0, select="all")
+    pairs = cut_layers(mixed(), small, (feeds, feeds), runtime_ops.library_path(), tmp_path)
+    assert {pair.name: pair.shape.patch for pair in pairs} == PATCHES
 
 
 def export(tmp_path: Path, *arguments: object) -> tuple[dict[str, int], dict[str, Any], str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,14 @@ def test_by_hand() -> None:
     merged = analytic.haste(SHAPES[1], CORE, kept=0.5, read=0.75).total
     found = relative_bytes(LAYERS, {"a": stats(64, 64, 0), "b": stats(512, 256, 128)}, CORE)
     assert found == pytest.approx((plain[0] + merged + plain[2]) / sum(plain))
+
+
+def test_a_layer_is_reckoned_with_its_own_patch() -> None:
+    layer = replace(LAYERS[1], shape=replace(LAYERS[1].shape, patch=7))
+    expected = analytic.haste(replace(SHAPES[1], patch=7), CORE, kept=0.5, read=0.75).total
+    assert expected != analytic.haste(SHAPES[1], CORE, kept=0.5, read=0.75).total
+    found = relative_bytes([layer], {"b": stats(512, 256, 128)}, CORE)
+    assert found == pytest.approx(expected / analytic.stock(SHAPES[1], CORE).total)
 
 
 def test_nothing_compressed_is_stock() -> None:
