@@ -140,6 +140,7 @@ void convolve_in_passes(const ConvolveArgs& args, int part) {
     Bucket bucket[kAtATime];
     const int count = min_int(kAtATime, buckets - from);
     list_buckets<kScaled>(work, kWindow, filters, from, count, buffer, bucket);
+    for (int i = 0; i < count; i++) filters.prefetch();
     multiply_buckets<0, 3>(bucket, count, acc);
     if (!kOneRow) multiply_buckets<kOneRow ? 0 : 3, Accumulators<kCols, kOneRow>::kRows>(bucket, count, acc);
   }

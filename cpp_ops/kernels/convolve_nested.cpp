@@ -114,7 +114,7 @@ HASTE_INLINE void finish_tile(const ConvolveArgs& args, int part, const vec* sum
 template <typename Weight, bool kScaled, typename Tiles, typename Layout>
 void convolve(const ConvolveArgs& args, int part) {
   const PatchWork& work = *args.work;
-  Filters<Weight> filters(args, part);
+  const Filters<Weight> filters(args, part);
   vec sum[Tiles::at(Tiles::kAxis.points(0), 0, 0)];
   alignas(64) float buffer[kAtATime * kTaps * kBlock];
   Bucket bucket[kAtATime];
@@ -125,6 +125,10 @@ void convolve(const ConvolveArgs& args, int part) {
     const int count = min_int(kAtATime, buckets - from);
     list_buckets<kScaled>(work, slot, filters, from, count, buffer, bucket);
     if (args.cold) ahead.list(work, filters, from + count, min_int(kAtATime, buckets - from - count));
+    if (args.prefetch_lines && buckets) {
+      const int first = args.prefetch_lines * from / buckets, last = args.prefetch_lines * (from + count) / buckets;
+      ahead.stream(args.prefetch + static_cast<ptrdiff_t>(first) * 64, last - first);
+    }
     multiply_from<Tiles, Layout, 0>(bucket, count, ahead, from == 0, sum);
     from += count;
   } while (from < buckets);

@@ -65,10 +65,9 @@ struct Bucket {
 // Lists buckets `from` to `from + count` - 1 of a patch, single channels first; merged and widened taps go to the
 // buffer, [count][kTaps][16].
 template <bool kScaled, typename Weight>
-HASTE_INLINE void list_buckets(const PatchWork& work, ptrdiff_t slot, Filters<Weight>& filters, int from, int count,
-                               float* buffer, Bucket* bucket) {
+HASTE_INLINE void list_buckets(const PatchWork& work, ptrdiff_t slot, const Filters<Weight>& filters, int from,
+                               int count, float* buffer, Bucket* bucket) {
   for (int i = 0; i < count; i++, buffer += kTaps * kBlock) {
-    filters.prefetch();
     const int b = from + i, m = b - work.singles;
     if (m < 0) {
       bucket[i] = {as_floats(filters.of(work.single_channel[b]), buffer), work.single_window + b * slot};
@@ -81,15 +80,16 @@ HASTE_INLINE void list_buckets(const PatchWork& work, ptrdiff_t slot, Filters<We
   }
 }
 
-// The filters that some buckets to come will read, on their way into L1. A processor has few loads from memory in
-// flight, so they are drawn a few lines at a time, while other buckets are multiplied; in one go they would stall it.
+// Weights on their way into the cache while buckets are multiplied: the filters that the buckets to come will read,
+// into L1, or a part of the next block, into L2. A processor has few loads from memory in flight, so they are drawn a
+// few lines at a time; in one go they would stall it.
 class Ahead {
  public:
-  // Of buckets `from` to `from + count` - 1; more members than there is room for come by themselves.
+  // The filters of buckets `from` to `from + count` - 1; more members than there is room for come by themselves.
   template <typename Weight>
   HASTE_MEMBER void list(const PatchWork& work, const Filters<Weight>& filters, int from, int count) {
     constexpr int kBytes = kTaps * kBlock * static_cast<int>(sizeof(Weight));
-    lines_ = (kBytes + 63) / 64;
+    filter_lines_ = (kBytes + 63) / 64;
     filters_ = 0;
     const auto add = [&](int channel) __attribute__((always_inline)) {
       filter_[filters_++] = reinterpret_cast<const char*>(filters.of(channel));
@@ -100,25 +100,38 @@ class Ahead {
     for (int j = work.first[first]; j < work.first[last] && filters_ < kMost; j++) add(work.member[j]);
   }
 
-  // The lines of every filter that one of `passes` over the present buckets draws.
+  void stream(const char* lines, int count) { stream_ = lines, stream_lines_ = count; }
+
+  // What one of `passes` over the present buckets draws: of every filter some lines, and some of the stream.
   struct Share {
     const char* const* filter;
     int filters, begin, end;  // bytes
+    const char* stream;
+    int lines;
 
     // What falls to bucket `step` of `steps`.
     HASTE_MEMBER void draw(int step, int steps) const {
       for (int i = step; i < filters; i += steps)
         for (int at = begin; at < end; at += 64) __builtin_prefetch(filter[i] + at, 0, 3);
+      for (int i = step; i < lines; i += steps) __builtin_prefetch(stream + static_cast<ptrdiff_t>(i) * 64, 0, 2);
     }
   };
   HASTE_MEMBER Share share(int pass, int passes) const {
-    return {filter_, filters_, pass * lines_ / passes * 64, (pass + 1) * lines_ / passes * 64};
+    const int first = pass * stream_lines_ / passes, last = (pass + 1) * stream_lines_ / passes;
+    return {filter_,
+            filters_,
+            pass * filter_lines_ / passes * 64,
+            (pass + 1) * filter_lines_ / passes * 64,
+            stream_ + static_cast<ptrdiff_t>(first) * 64,
+            last - first};
   }
 
  private:
   static constexpr int kMost = 64;
   const char* filter_[kMost];
-  int filters_ = 0, lines_ = 0;
+  int filters_ = 0, filter_lines_ = 0;
+  const char* stream_ = nullptr;
+  int stream_lines_ = 0;
 };
 
 }  // namespace HASTE_NS
