@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 
 from haste_export.contract import MERGES
 from tests.operator import native
-from tests.operator.cases import ORDINARY, Case, build, reproduction, value_cases
+from tests.operator.cases import ORDINARY, PATCHES, Case, build, reproduction, value_cases
 from tests.operator.compare import check_values
 from tests.operator.test_hash import check_codes
 from tests.operator.threads import examples
@@ -47,9 +47,10 @@ def test_statistics(merge_how: str, kind: str, tau: float, count: int) -> None:
         check_run(case)
 
 
-def test_statistics_of_zeros() -> None:
-    """Everything zero: one bucket per patch, skipped; the output is the bias."""
-    problem = build(Case(channels=20, outputs=3, kind="zeros"))
+@pytest.mark.parametrize("patch", PATCHES)
+def test_statistics_of_zeros(patch: int, isa: str) -> None:
+    """Everything zero: one bucket per patch, skipped; the output is the bias. There are blocks to prefetch."""
+    problem = build(Case(channels=20, outputs=40, height=22, width=30, kind="zeros", patch=patch))
     with problem.native_conv() as conv:
         output = problem.native_run(conv)
     patches = problem.case.patches

@@ -18,6 +18,7 @@ SHAPES = [
     Case(channels=48, outputs=33, height=10, width=11, patch=4),
     Case(channels=33, outputs=48, height=9, width=6, patch=5, y_layout="blocked", z_layout="blocked"),
     Case(channels=64, outputs=17, height=7, width=16, patch=6),
+    Case(channels=48, outputs=33, height=14, width=9, patch=7),
     Case(channels=48, outputs=80, kernel=(1, 1), pads=(0, 0, 0, 0)),
     Case(channels=17, outputs=20, kernel=(5, 5), pads=(2, 2, 2, 2)),
     Case(channels=31, outputs=33, kernel=(2, 3), pads=(0, 1, 1, 1), patch=2),

@@ -109,10 +109,10 @@ def test_codes(index: int, isa: str) -> None:
 @pytest.mark.parametrize(
     ("merge_how", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.2), ("norm", 0.0), ("norm", 0.2)]
 )
-@pytest.mark.parametrize("patch", [3, 6])
+@pytest.mark.parametrize("patch", [3, 6, 7])
 def test_values(index: int, merge_how: str, tau: float, patch: int) -> None:
     # Larger windows are less alike, so a bound that leaves the smaller ones merged would leave few of them.
-    problem = problem_of(index, 14, merge_how, tau if patch > 3 else tau / 4, patch)
+    problem = problem_of(index, 14, merge_how, tau * {3: 0.25, 6: 1.0, 7: 1.2}[patch], patch)
     expected = problem.reference()
     assert 0.1 < 1 - expected.stats[2] / expected.stats[1] < 0.95, "the layer merges, so the test means something"
     assert tau_is_trusted(problem, expected)

@@ -24,6 +24,8 @@ LAYERS = (
     Case(channels=65, outputs=20, height=17, width=18, count=14, kind="relu", patch=4, merge_how="norm", seed=5),
     Case(2, 48, 33, 11, 13, count=0, patch=5, residual=True, seed=6),
     Case(channels=64, outputs=64, height=19, width=23, count=14, kind="relu", patch=6, y_layout="blocked", seed=7),
+    Case(channels=64, outputs=80, height=20, width=24, count=14, kind="relu", patch=7, seed=8),
+    Case(channels=96, outputs=64, height=7, width=7, count=12, kind="relu", patch=7, seed=9),  # one patch
 )
 
 
@@ -70,6 +72,8 @@ SCHEDULES = (
     ),
     Case(channels=320, outputs=96, height=9, width=70, count=10, kind="relu", patch=6, seed=10),
     Case(2, 160, 80, 13, 14, count=0, patch=4, seed=11, x_layout="blocked", y_layout="blocked"),
+    Case(channels=320, outputs=96, height=15, width=50, count=10, kind="relu", patch=7, seed=12),
+    Case(channels=256, outputs=112, height=7, width=14, count=12, kind="relu", patch=7, seed=13),  # two patches
     Case(channels=192, outputs=256, height=8, width=11, count=8, kernel=(1, 1), pads=(0, 0, 0, 0), seed=9),
 )
 
