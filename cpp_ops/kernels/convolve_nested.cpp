@@ -51,7 +51,7 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
     for (int y = 0; y < 3; y++) {
       const vec w0 = load(taps + 3 * y * kBlock), w1 = load(taps + (3 * y + 1) * kBlock),
                 w2 = load(taps + (3 * y + 2) * kBlock);
-      v[y] = evaluate(kPoint, w0, w1, w2, w0 + w2);
+      v[y] = evaluate_nested(kPoint, w0, w1, w2, w0 + w2);
     }
     const vec both = v[0] + v[2];
 #if defined(HASTE_BY_LANE)
@@ -61,7 +61,7 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
 #endif
 #pragma GCC unroll 6
     for (int j = 0; j < kPointsAlongY; j++) {
-      const vec u = evaluate(j, v[0], v[1], v[2], both);
+      const vec u = evaluate_nested(j, v[0], v[1], v[2], both);
 #pragma GCC unroll 2
       for (int c = kFrom; c < kTo; c++)
 #pragma GCC unroll 2
