@@ -20,7 +20,7 @@ from tests.aarch64.emulated import (
 )
 from tests.operator.bounds import tolerance
 from tests.operator.c_api import from_memory
-from tests.operator.cases import KINDS, Case, Problem, build
+from tests.operator.cases import KINDS, PATCHES, Case, Problem, build
 from tests.operator.compare import assert_within
 
 # Any data must hash alike. Shapes around the vector width of four and the block of sixteen; the patch does not divide
@@ -50,6 +50,17 @@ VALUES = [
     Case(channels=33, outputs=17, kernel=(1, 1), pads=(0, 0, 0, 0), w_type="float16", groups=9, seed=14),
     Case(channels=17, outputs=20, kernel=(5, 5), pads=(2, 2, 2, 2), w_type="float16", count=6, seed=15),
     Case(channels=17, outputs=20, w_type="float16", count=0, seed=16),
+    # Patches in tiles; the output ends within a first tile, within a second one, and between.
+    *(
+        Case(
+            channels=33, outputs=20, height=height, width=width, patch=patch, kind="relu", count=count, seed=17 + patch
+        )
+        for patch in PATCHES[1:]
+        for height, width, count in ((patch, patch + 1, 5), (2 * patch - 1, 2 * patch, 0))
+    ),
+    Case(channels=32, outputs=48, height=14, width=21, patch=7, w_layout="packed", groups=9, residual=True, seed=30),
+    Case(channels=32, outputs=32, height=12, width=9, patch=6, x_layout="blocked", y_layout="blocked", seed=31),
+    Case(channels=48, outputs=33, height=9, width=10, patch=7, w_type="float16", groups=20, merge_how="mean", seed=32),
 ]
 # The vector unit of 32-bit ARM treats denormal numbers as zero and cannot be told not to.
 FLUSHED = ("denormal", "special")
