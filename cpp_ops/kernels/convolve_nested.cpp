@@ -126,8 +126,9 @@ void convolve(const ConvolveArgs& args, int part) {
     list_buckets<kScaled>(work, slot, filters, from, count, buffer, bucket);
     if (args.cold) ahead.list(work, filters, from + count, min_int(kAtATime, buckets - from - count));
     if (args.prefetch_lines && buckets) {
-      const int first = args.prefetch_lines * from / buckets, last = args.prefetch_lines * (from + count) / buckets;
-      ahead.stream(args.prefetch + static_cast<ptrdiff_t>(first) * 64, last - first);
+      const int64_t lines = args.prefetch_lines, first = lines * from / buckets,
+                    last = lines * (from + count) / buckets;
+      ahead.stream(args.prefetch + first * 64, static_cast<int>(last - first));
     }
     multiply_from<Tiles, Layout, 0>(bucket, count, ahead, from == 0, sum);
     from += count;

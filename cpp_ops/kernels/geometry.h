@@ -8,7 +8,7 @@ namespace haste {
 
 constexpr int kBlock = 16;   // channels per block of blocked activations and packed weights
 constexpr int kGroup = 4;    // patches that are gathered and hashed together
-constexpr int kSubtile = 3;  // output pixels are computed 3 x 3 at a time, whatever the patch
+constexpr int kSubtile = 3;  // output pixels are computed 3 x 3 at a time where a patch has no tiling
 constexpr int kMaxHyperplanes = 32;
 
 inline int64_t ceil_div(int64_t a, int64_t b) {
@@ -51,7 +51,9 @@ struct Geometry {
   int patch = 0;                   // p
   int window_h = 0, window_w = 0;  // q_h, q_w
   int window = 0;                  // q_h * q_w
-  int slot = 0;         // floats kept per channel window: `window`, what a subtile may read beyond it, whole vectors
+  // Floats kept per channel window: `window`, what a subtile may read beyond it, whole vectors. Nested: rows of
+  // tiling().window() pixels, which at patch 5 are one more than the window's, and zero there.
+  int slot = 0;
   int bucket_slot = 0;  // floats kept per bucket, transformed as `form` wants it; at least `slot`
   int strip_w = 0;      // pixels per row of the strip that a group of patches shares
   Form form = Form::kDirect;

@@ -86,7 +86,7 @@ struct GroupScratch {
 struct MergeArgs {
   const Geometry* geometry;
   Merge merge;
-  bool transform;         // windows, for F(3,3); false for patches of one row at patch 3 and for other kernels
+  bool transform;         // windows, for F(n,3); false for patches of one row at patch 3 and for other kernels
   float tau;              // <= 0: unbounded
   const uint32_t* codes;  // nullptr: dense, every channel alone
   uint32_t zero_code;
@@ -143,7 +143,7 @@ struct Kernels {
   void (*hash)(const HashArgs&);
   void (*merge)(const MergeArgs&);
   void (*convolve_columns)(const ConvolveArgs&);             // 3x3, patch 3, one block; of one row: plain windows
-  void (*convolve_nested)(const ConvolveArgs&);              // 3x3, patch 4 to 6, one block
+  void (*convolve_nested)(const ConvolveArgs&);              // 3x3, patch 4 to 7, one block
   void (*convolve_direct)(const ConvolveArgs&, int blocks);  // any kernel, any patch
   void (*pool)(const PoolArgs&);
   // Rows of `width` pixels: blocked [width][16] from/to `channels` <= 16 planes that lie `plane` floats apart.

@@ -39,7 +39,7 @@ class Run {
   }
 
   haste_status codes() {
-    by_tiles([](const Tile&, const Convolution&) {});
+    by_tiles([](const Tile&, const Convolution&, bool) {});
     return result();
   }
 
@@ -49,8 +49,8 @@ class Run {
     for (int64_t begin = 0; plan.blocks && begin < run_.patches; begin += plan.patches)
       by_slices(begin, std::min(begin + plan.patches, run_.patches), plan.blocks);
     if (!plan.blocks)
-      by_tiles([this](const Tile& tile, const Convolution& convolution) {
-        convolution.convolve(tile, 0, run_.g.blocks_out, {true, 0, 0});
+      by_tiles([this](const Tile& tile, const Convolution& convolution, bool drawn) {
+        convolution.convolve(tile, 0, run_.g.blocks_out, {!drawn, 0, 0});
       });
     if (run_.args.stats) write_stats();
     return result();
@@ -111,7 +111,8 @@ class Run {
     TileLimits limits = tile_limits(run_, std::min(seen, l2_cache_cores()));
     const int64_t left = queue.left();
     const int64_t fair = std::min(ceil_div(run_.patches, seen), ceil_div(left, working));
-    limits.patches = static_cast<int>(std::max<int64_t>(std::min<int64_t>(fair, limits.patches), kGroup));
+    limits.patches = static_cast<int>(
+        std::max<int64_t>(std::min<int64_t>(fair, limits.patches), std::min<int64_t>(kGroup, limits.patches)));
     limits.patches = std::min(limits.patches, room.patches);
     limits.floats = std::min(limits.floats, room.floats);
     if (prepared) {  // then it is known how much a patch leaves: equal tiles rather than a small last one
@@ -145,9 +146,11 @@ class Run {
       int64_t prepared = 0;
       size_t floats = 0;
       while (queue.left() > 0) {
-        preparation.fill(queue, next_limits(room, queue, prepared, floats), tile);
+        const TileLimits limits = next_limits(room, queue, prepared, floats);
+        const bool drawn = limits.stay && prepared > 0;  // all weights are in the cache already
+        preparation.fill(queue, limits, tile);
         prepared += tile.patches, floats += tile.floats;
-        body(tile, convolution);
+        body(tile, convolution, drawn);
       }
       add_stats(preparation.stats());
     });
@@ -158,7 +161,7 @@ class Run {
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
     const int64_t tiles = (end - begin) / run_.columns * ceil_div(run_.columns, kGroup);  // a group each
-    const TileLimits limits{static_cast<int>(std::min<int64_t>(kGroup, run_.columns)), SIZE_MAX / 8};
+    const TileLimits limits{static_cast<int>(std::min<int64_t>(kGroup, run_.columns)), SIZE_MAX / 8, false};
     const size_t bytes = tile_bytes(run_.g, limits);
     const Scratch shared(static_cast<size_t>(tiles) * (bytes + sizeof(Tile)) + 64);
     if (!alive(shared)) return;

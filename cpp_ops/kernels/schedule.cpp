@@ -10,8 +10,9 @@ namespace haste {
 namespace {
 
 constexpr int64_t kMaxTile = 256;
-// With weights that stay, larger tiles gain nothing; smaller ones are used while still in the cache.
-constexpr int64_t kMinStay = 8, kMaxStay = 32;
+// Output pixels of a tile beside weights that stay. Larger tiles gain nothing; smaller ones are used while still in the
+// cache.
+constexpr int64_t kMinStay = 72, kMaxStay = 288;
 // Patches whose windows pass by while a slice stays: the group that meets its blocks one after the other, and half a
 // group for its pixels and for cache sets that are fuller than others.
 constexpr int64_t kPassing = kGroup + 2;
@@ -41,17 +42,19 @@ TileLimits tile_limits(const LayerRun& run, int sharers) {
   const Geometry& g = run.g;
   const int64_t cache = cache_bytes() * 7 / 8 / sharers;  // code, stack and passing pixels take the rest
   const int64_t windows = window_bytes(run), lists = list_bytes(run);
-  const int64_t pixels = static_cast<int64_t>(g.patch) * g.patch * 4 * (g.channels + g.filters);
-  const int64_t left = cache - weight_bytes(run) - static_cast<int64_t>(preparation_bytes(run));
-  const int64_t stay = left / (windows + lists + pixels);
-  if (stay >= kMinStay) {
-    const int64_t patches = std::min(stay, kMaxStay);
-    return {static_cast<int>(patches), static_cast<size_t>(patches * windows / 4)};
+  const int64_t area = static_cast<int64_t>(g.patch) * g.patch, pixels = area * 4 * (g.channels + g.filters);
+  const int64_t least = ceil_div(kMinStay, area), most = std::max(kMaxStay / area, least);
+  // Of large patches fewer are prepared at a time.
+  const int64_t preparation = static_cast<int64_t>(preparation_bytes(run)) * std::min<int64_t>(kGroup, least) / kGroup;
+  const int64_t stay = (cache - weight_bytes(run) - preparation) / (windows + lists + pixels);
+  if (stay >= least) {
+    const int64_t patches = std::min(stay, most);
+    return {static_cast<int>(patches), static_cast<size_t>(patches * windows / 4), true};
   }
   // Between two uses of a window a patch meets the rest of the weights of one call and the beginning of the next.
   const int64_t weights = 2 * blocks_per_call(run.conv) * run.conv.block_bytes;
   const int64_t share = (cache - weights) * windows / (windows + lists);
-  return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4)};
+  return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4), false};
 }
 
 Slices slices(const LayerRun& run) {

@@ -189,6 +189,16 @@ HASTE_INLINE void store8(float* p, row8 v) {
 HASTE_INLINE row16 load16(const float* p) {
   return *reinterpret_cast<const row16_unaligned*>(p);
 }
+// The first eight; the rest is zero.
+HASTE_INLINE row16 load8_of16(const float* p) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<row16>(_mm512_zextps256_ps512(_mm256_loadu_ps(p)));
+#else
+  row16 v = {};
+  __builtin_memcpy(&v, p, sizeof(row8));
+  return v;
+#endif
+}
 HASTE_INLINE void store16(float* p, row16 v) {
   *reinterpret_cast<row16_unaligned*>(p) = v;
 }
@@ -345,7 +355,7 @@ HASTE_INLINE void transpose(vec* r) {
 #endif
 }
 
-// Transpose of 16x16 floats, of which kRows x kCols are wanted; the other rows must be set.
+// Transpose of 16x16 floats, of which kRows x kCols are wanted: kCols rows are valid afterwards. All rows must be set.
 template <int kRows, int kCols>
 HASTE_INLINE void transpose16(row16* r) {
 #if defined(__AVX512F__)
@@ -360,6 +370,8 @@ HASTE_INLINE void transpose16(row16* r) {
       transpose(square);
       for (int k = 0; k < kLanes; k++) store(&to[j + k][i], square[k]);
     }
+  for (int i = (kRows + kLanes - 1) / kLanes * kLanes; i < 16; i += kLanes)
+    for (int j = 0; j < kCols; j++) store(&to[j][i], zero());
   for (int i = 0; i < kCols; i++) r[i] = load16(to[i]);
 #endif
 }

@@ -26,6 +26,7 @@ struct Tile {
 struct TileLimits {
   int patches;    // most in a tile
   size_t floats;  // of windows: no group of patches begins beyond
+  bool stay;      // the weights do, from the first tile on
 };
 
 Tile cut_tile(const Geometry& g, const TileLimits& limits, Cutter& cutter);

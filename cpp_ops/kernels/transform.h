@@ -17,14 +17,21 @@ HASTE_INLINE void transform_columns(const float* window, float* out) {
 }
 
 // Tiles along both axes are transformed together: those along y into rows of points, which become lanes, then those
-// along x. A window of up to sixteen pixels squared fits.
+// along x.
 template <int kFirst, int kSecond>
 HASTE_INLINE void transform_tiles(const float* window, float* out) {
   using Layout = NestedLayout<kFirst, kSecond>;
   constexpr Tiling kAxis = Layout::kAxis;
   constexpr int kSide = kAxis.window(), kAll = kAxis.all_points();
   row16 pixels[kSide], lines[16] = {}, points[kAll];
-  for (int y = 0; y < kSide; y++) pixels[y] = load16(window + y * kSide);
+  // Neither reads nor writes may leave a window's or a bucket's slot (conv.cpp).
+  constexpr int kReach = kSide > 8 ? 16 : 8;
+  static_assert((kSide - 1) * kSide + kReach <= (kSide * kSide + kBlock - 1) / kBlock * kBlock, "reads");
+  static_assert(Layout::at(kAxis.points(0) - 1, 0, Layout::columns(kAxis.points(0) - 1) - 1) + 16 <=
+                    (kAll * kAll + kBlock - 1) / kBlock * kBlock,
+                "writes");
+  static_assert(kAll <= 16, "points along y are lanes");
+  for (int y = 0; y < kSide; y++) pixels[y] = kSide > 8 ? load16(window + y * kSide) : load8_of16(window + y * kSide);
   transform<kFirst>(pixels, lines);
   if constexpr (kSecond != 0) transform<kSecond>(pixels + kFirst, lines + kAxis.points(0));
   transpose16<kAll, kSide>(lines);

@@ -19,7 +19,7 @@ BLOCK = 16  # output channels whose weights are used together
 LANES = 4  # floats in a vector; windows are whole vectors
 # As in cpp_ops/kernels/schedule.cpp:
 GROUP, MAX_TILE = 4, 256  # patches: prepared together, most in a tile
-MIN_STAY, MAX_STAY = 8, 32  # patches beside weights that stay
+MIN_STAY, MAX_STAY = 72, 288  # output pixels of a tile beside weights that stay
 BLOCKS_AT_ONCE = 3  # of output channels, by the kernel that knows no transforms
 PASSING = 6  # patches whose windows pass by while a slice of the weights stays
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
@@ -78,14 +78,17 @@ def schedule(shape: LayerShape, core: Core) -> Schedule:
     window = round(EXPECTED * _windows(shape))
     lists = shape.channels * FLOAT
     pixels = shape.patch**2 * FLOAT * (shape.channels + shape.filters)
-    stay = (size * 7 // 8 - weights - _preparation(shape)) // (window + lists + pixels)
-    if stay >= MIN_STAY:
-        patches = min(stay, MAX_STAY)
+    least = ceil(MIN_STAY / shape.patch**2)
+    most = max(MAX_STAY // shape.patch**2, least)
+    preparation = _preparation(shape) * min(GROUP, least) // GROUP
+    stay = (size * 7 // 8 - weights - preparation) // (window + lists + pixels)
+    if stay >= least:
+        patches = min(stay, most)
         if _patches(shape) > patches:
             return Schedule("weights", patches * window // FLOAT)
     call = block * (BLOCKS_AT_ONCE if _is_direct(shape) else 1)
     floats = max((size * 7 // 8 - 2 * call) * window // (window + lists), GROUP * window) // FLOAT
-    if stay >= MIN_STAY or _patches(shape) * window <= floats * FLOAT:
+    if stay >= least or _patches(shape) * window <= floats * FLOAT:
         return Schedule("windows", floats)  # one tile
     most, rows = (size * 15 // 16 - PASSING * (window + lists)) // block, MAX_WINDOWS // _row(shape, window + lists)
     if most >= 1 and rows >= 1 and weights > size * 15 // 16:
