@@ -2,8 +2,8 @@
 //
 // A bucket's filter is summed in nine registers, never written. Its columns and those of the window are then evaluated
 // at the five points of winograd.h, where three outputs cost five products in place of nine: 45 multiply-adds and 21
-// additions per bucket in place of 81 multiply-adds, and fifteen independent accumulators in place of nine, more than
-// the eight that two multiply-add ports with four cycles of latency need.
+// additions per bucket in place of 81 multiply-adds, into fifteen independent accumulators. Two multiply-add ports with
+// four cycles of latency need eight.
 
 #include "epilogue.h"
 #include "filters.h"
