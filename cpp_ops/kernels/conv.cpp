@@ -91,8 +91,8 @@ Geometry make_geometry(const haste_conv_params& p, int lanes) {
   const bool square3 = g.kernel_h == 3 && g.kernel_w == 3;
   if (const Tiling t = tiling(g.patch); square3 && t.exists()) {
     g.form = Form::kNested;
-    g.slot = static_cast<int>(round_up(t.window() * t.window(), kBlock));
-    g.bucket_slot = static_cast<int>(round_up(t.all_points() * t.all_points(), kBlock));
+    g.slot = t.slot();
+    g.bucket_slot = t.bucket_slot();
     return g;
   }
   if (square3 && g.patch == kSubtile) g.form = Form::kColumns;

@@ -53,9 +53,9 @@ void Convolution::convolve(const Tile& tile, int begin, int end, Prefetch prefet
     const int64_t lines =
         next < g.blocks_out ? ceil_div(std::min(step, g.blocks_out - next) * run_.conv.block_bytes, 64) : 0;
     // Few patches have no time to draw another block: the first one then draws its own as it goes (ConvolveArgs::cold).
-    const bool cold = prefetch.within && g.form == Form::kNested && (block == begin || tile.patches <= kFewPatches);
-    int64_t from = 0,
-            to = next < end && prefetch.within && (g.form != Form::kNested || tile.patches > kFewPatches) ? lines : 0;
+    const bool nested = g.form == Form::kNested, own = nested && tile.patches <= kFewPatches;
+    const bool cold = prefetch.within && (own || (nested && block == begin));
+    int64_t from = 0, to = next < end && prefetch.within && !own ? lines : 0;
     if (next >= end && prefetch.parts)
       from = lines * prefetch.part / prefetch.parts, to = lines * (prefetch.part + 1) / prefetch.parts;
     back = !back;  // those prepared last come first

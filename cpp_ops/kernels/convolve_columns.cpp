@@ -83,16 +83,35 @@ struct Accumulators {
   }
 };
 
+// The next block on its way into cache, a few lines per bucket.
+class NextBlock {
+ public:
+  HASTE_MEMBER explicit NextBlock(const ConvolveArgs& args)
+      : next_(args.prefetch), end_(args.prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64) {
+    const int buckets = args.work->singles + args.work->merged;
+    lines_ = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
+  }
+
+  HASTE_MEMBER void draw() {
+    for (int i = 0; i < lines_ && next_ < end_; i++, next_ += 64) __builtin_prefetch(next_, 0, 2);
+  }
+
+ private:
+  const char *next_, *end_;
+  int lines_;
+};
+
 // With 32 registers: fifteen accumulators, nine taps and what is derived of them, bucket by bucket.
 template <typename Weight, bool kScaled, int kCols, bool kOneRow>
 void convolve_at_once(const ConvolveArgs& args, int part) {
   using Sums = Accumulators<kCols, kOneRow>;
   const PatchWork& work = *args.work;
-  Filters<Weight> filters(args, part);
+  const Filters<Weight> filters(args, part);
+  NextBlock next(args);
   Sums acc;
   acc.clear();
   for (int b = 0; b < work.singles; b++) {
-    filters.prefetch();
+    next.draw();
     const Weight* f = filters.of(work.single_channel[b]);
     vec w[kTaps];
     for (int i = 0; i < kTaps; i++) w[i] = load(f + i * kBlock);
@@ -100,7 +119,7 @@ void convolve_at_once(const ConvolveArgs& args, int part) {
                                             work.single_window + static_cast<ptrdiff_t>(b) * kWindow, acc.sum);
   }
   for (int b = 0; b < work.merged; b++) {
-    filters.prefetch();
+    next.draw();
     vec w[kTaps];
     filters.template merge<kScaled>(b, w);
     Sums::template multiply<0, Sums::kRows>([&](int i) __attribute__((always_inline)) { return w[i]; },
@@ -131,7 +150,8 @@ template <typename Weight, bool kScaled, int kCols, bool kOneRow>
 void convolve_in_passes(const ConvolveArgs& args, int part) {
   constexpr int kAtATime = 8;
   const PatchWork& work = *args.work;
-  Filters<Weight> filters(args, part);
+  const Filters<Weight> filters(args, part);
+  NextBlock next(args);
   Accumulators<kCols, kOneRow> acc;
   acc.clear();
   alignas(64) float buffer[kAtATime * kTaps * kBlock];
@@ -140,7 +160,7 @@ void convolve_in_passes(const ConvolveArgs& args, int part) {
     Bucket bucket[kAtATime];
     const int count = min_int(kAtATime, buckets - from);
     list_buckets<kScaled>(work, kWindow, filters, from, count, buffer, bucket);
-    for (int i = 0; i < count; i++) filters.prefetch();
+    for (int i = 0; i < count; i++) next.draw();
     multiply_buckets<0, 3>(bucket, count, acc);
     if (!kOneRow) multiply_buckets<kOneRow ? 0 : 3, Accumulators<kCols, kOneRow>::kRows>(bucket, count, acc);
   }

@@ -16,33 +16,17 @@ namespace {
 
 constexpr int kAtATime = 24;  // buckets: with their windows about 25 KiB
 
-// The tiles of a patch that lie inside the image: kRows x kCols of the layout's.
-template <typename Layout, int kRows, int kCols>
-struct Tiles {
-  static constexpr Tiling kAxis = Layout::kAxis;
-  static constexpr int rows = kRows, cols = kCols;
-
-  static constexpr int columns(int point) { return kCols < Layout::columns(point) ? kCols : Layout::columns(point); }
-  static constexpr int all_points() { return kRows == kAxis.tiles() ? kAxis.all_points() : kAxis.points(0); }
-  // Sums of a patch lie as a bucket's window does, tiles outside the image left out.
-  static constexpr int sums(int point) { return columns(point) * all_points(); }
-  static constexpr int at(int point, int row, int col) {
-    int offset = col * all_points() + (row ? kAxis.points(0) : 0);
-    for (int k = 0; k < point; k++) offset += sums(k);
-    return offset;
-  }
-};
-
 // Multiplies buckets at point kPoint along x with tiles of columns kFrom to kTo - 1. `sum` is that of the whole patch,
 // zero before if `fresh`. Out of line: inlined side by side, compilers carry the sums of several points about.
-template <typename Tiles, typename Layout, int kPoint, int kFrom, int kTo>
+template <typename Tiles, int kPoint, int kFrom, int kTo>
 __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
+  using Window = typename Tiles::Whole;
   constexpr int kPointsAlongY = Tiles::kAxis.points(0);  // the first tile's: most
   constexpr int kBegin = Tiles::at(kPoint, 0, kFrom), kSums = (kTo - kFrom) * Tiles::all_points();
   vec acc[kSums];
 #pragma GCC unroll 24
   for (int i = 0; i < kSums; i++) acc[i] = fresh ? zero() : sum[kBegin + i];
-  const Ahead::Share share = ahead.share(kPoint, Layout::kAxis.points(0));
+  const Ahead::Share share = ahead.share(kPoint, Tiles::kAxis.points(0));
   for (int b = 0; b < count; b++) {
     const float *taps = bucket[b].taps, *window = bucket[b].window;
     if (kFrom == 0) share.draw(b, count);
@@ -55,8 +39,8 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
     }
     const vec both = v[0] + v[2];
 #if defined(HASTE_BY_LANE)
-    constexpr int kOffset = Layout::at(kPoint, 0, kFrom) / 4 * 4;
-    constexpr int kEnd = Layout::at(kPoint, Tiles::rows - 1, kTo - 1) + Tiles::kAxis.points(Tiles::rows - 1);
+    constexpr int kOffset = Window::at(kPoint, 0, kFrom) / 4 * 4;
+    constexpr int kEnd = Window::at(kPoint, Tiles::rows - 1, kTo - 1) + Tiles::kAxis.points(Tiles::rows - 1);
     const Elements<kEnd - kOffset> elements(window + kOffset);
 #endif
 #pragma GCC unroll 6
@@ -69,9 +53,9 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
           if (j >= Tiles::kAxis.points(r)) continue;
           vec& to = acc[Tiles::at(kPoint, r, c) - kBegin + j];
 #if defined(HASTE_BY_LANE)
-          to = elements.fma(u, Layout::at(kPoint, r, c) - kOffset + j, to);
+          to = elements.fma(u, Window::at(kPoint, r, c) - kOffset + j, to);
 #else
-          to = fma(u, set1(window[Layout::at(kPoint, r, c) + j]), to);
+          to = fma(u, set1(window[Window::at(kPoint, r, c) + j]), to);
 #endif
         }
     }
@@ -80,17 +64,17 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
   for (int i = 0; i < kSums; i++) sum[kBegin + i] = acc[i];
 }
 
-template <typename Tiles, typename Layout, int kPoint>
+template <typename Tiles, int kPoint>
 HASTE_INLINE void multiply_from(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
-  if constexpr (kPoint < Layout::kAxis.points(0)) {
+  if constexpr (kPoint < Tiles::kAxis.points(0)) {
     constexpr int kCols = Tiles::columns(kPoint);
     if constexpr (kManyRegisters || kCols == 1) {
-      multiply<Tiles, Layout, kPoint, 0, kCols>(bucket, count, ahead, fresh, sum);
+      multiply<Tiles, kPoint, 0, kCols>(bucket, count, ahead, fresh, sum);
     } else {
-      multiply<Tiles, Layout, kPoint, 0, 1>(bucket, count, ahead, fresh, sum);
-      multiply<Tiles, Layout, kPoint, 1, 2>(bucket, count, ahead, fresh, sum);
+      multiply<Tiles, kPoint, 0, 1>(bucket, count, ahead, fresh, sum);
+      multiply<Tiles, kPoint, 1, 2>(bucket, count, ahead, fresh, sum);
     }
-    multiply_from<Tiles, Layout, kPoint + 1>(bucket, count, ahead, fresh, sum);
+    multiply_from<Tiles, kPoint + 1>(bucket, count, ahead, fresh, sum);
   }
 }
 
@@ -111,7 +95,7 @@ HASTE_INLINE void finish_tile(const ConvolveArgs& args, int part, const vec* sum
   }
 }
 
-template <typename Weight, bool kScaled, typename Tiles, typename Layout>
+template <typename Weight, bool kScaled, typename Tiles>
 void convolve(const ConvolveArgs& args, int part) {
   const PatchWork& work = *args.work;
   const Filters<Weight> filters(args, part);
@@ -130,7 +114,7 @@ void convolve(const ConvolveArgs& args, int part) {
                     last = lines * (from + count) / buckets;
       ahead.stream(args.prefetch + first * 64, static_cast<int>(last - first));
     }
-    multiply_from<Tiles, Layout, 0>(bucket, count, ahead, from == 0, sum);
+    multiply_from<Tiles, 0>(bucket, count, ahead, from == 0, sum);
     from += count;
   } while (from < buckets);
   finish_tile<Tiles, 0, 0>(args, part, sum);
@@ -139,35 +123,27 @@ void convolve(const ConvolveArgs& args, int part) {
   finish_tile<Tiles, 1, 1>(args, part, sum);
 }
 
-template <typename Weight, typename Layout, int kRows, int kCols>
+template <typename Weight, typename Tiles>
 void convolve_tiles(const ConvolveArgs& args) {
-  using Inside = Tiles<Layout, kRows, kCols>;
-  const auto kernel = args.merge != Merge::kMean ? convolve<Weight, true, Inside, Layout>  //
-                                                 : convolve<Weight, false, Inside, Layout>;
+  const auto kernel = args.merge != Merge::kMean ? convolve<Weight, true, Tiles> : convolve<Weight, false, Tiles>;
   for (int part = 0; part < kParts; part++) kernel(args, part);
 }
 
+// The tiles that lie inside the image.
 template <typename Weight, int kFirst, int kSecond>
-void convolve_patch(const ConvolveArgs& args) {
-  using Layout = NestedLayout<kFirst, kSecond>;
-  const bool two_rows = args.rows > kFirst, two_cols = args.cols > kFirst;
+void convolve_inside(const ConvolveArgs& args, NestedLayout<kFirst, kSecond> /*whole*/) {
   if constexpr (kSecond != 0) {
-    if (two_rows)
-      return two_cols ? convolve_tiles<Weight, Layout, 2, 2>(args) : convolve_tiles<Weight, Layout, 2, 1>(args);
-    if (two_cols) return convolve_tiles<Weight, Layout, 1, 2>(args);
+    const bool two_rows = args.rows > kFirst, two_cols = args.cols > kFirst;
+    if (two_rows && two_cols) return convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 2, 2>>(args);
+    if (two_rows) return convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 2, 1>>(args);
+    if (two_cols) return convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 1, 2>>(args);
   }
-  convolve_tiles<Weight, Layout, 1, 1>(args);
+  convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 1, 1>>(args);
 }
 
 template <typename Weight>
 void convolve_weights(const ConvolveArgs& args) {
-  const Tiling axis = tiling(args.geometry->patch);
-  if (axis == Tiling{3, 3})
-    convolve_patch<Weight, 3, 3>(args);
-  else if (axis == Tiling{4, 3})
-    convolve_patch<Weight, 4, 3>(args);
-  else
-    convolve_patch<Weight, 4, 0>(args);
+  with_layout(args.geometry->patch, [&](auto whole) { convolve_inside<Weight>(args, whole); });
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The 3x3 filters of one block of output channels, merged bucket by bucket, and the next block on its way into cache.
+// The 3x3 filters of one block of output channels, merged bucket by bucket, and those to come on their way into cache.
 #pragma once
 
 #include "winograd.h"
@@ -10,20 +10,10 @@ template <typename Weight>
 class Filters {
  public:
   HASTE_MEMBER Filters(const ConvolveArgs& args, int part)
-      : work_(*args.work),
-        weights_(static_cast<const Weight*>(args.weights) + part * kLanes),
-        prefetch_(args.prefetch),
-        prefetch_end_(args.prefetch + static_cast<ptrdiff_t>(args.prefetch_lines) * 64) {
-    const int buckets = work_.singles + work_.merged;
-    lines_ = buckets ? (args.prefetch_lines + buckets - 1) / buckets : 0;
-  }
+      : work_(*args.work), weights_(static_cast<const Weight*>(args.weights) + part * kLanes) {}
 
   HASTE_MEMBER const Weight* of(int channel) const {
     return weights_ + static_cast<ptrdiff_t>(channel) * kTaps * kBlock;
-  }
-
-  HASTE_MEMBER void prefetch() {
-    for (int i = 0; i < lines_ && prefetch_ < prefetch_end_; i++, prefetch_ += 64) __builtin_prefetch(prefetch_, 0, 2);
   }
 
   // The sum over the members of merged bucket b, in registers.
@@ -44,8 +34,6 @@ class Filters {
  private:
   const PatchWork& work_;
   const Weight* weights_;
-  const char *prefetch_, *prefetch_end_;
-  int lines_;
 };
 
 // A single channel's taps as floats: where they lie, or in the buffer.

@@ -34,6 +34,9 @@ struct Tiling {
   constexpr int points(int t) const { return size(t) + 2; }
   constexpr int all_points() const { return points(0) + (second ? points(1) : 0); }
   constexpr int window() const { return first + second + 2; }  // pixels along the axis, some of them beyond the patch's
+  // Floats kept per channel window and per bucket, in whole cache lines.
+  constexpr int slot() const { return (window() * window() + kBlock - 1) / kBlock * kBlock; }
+  constexpr int bucket_slot() const { return (all_points() * all_points() + kBlock - 1) / kBlock * kBlock; }
   constexpr bool operator==(const Tiling& other) const { return first == other.first && second == other.second; }
 };
 

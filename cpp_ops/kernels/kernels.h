@@ -51,13 +51,12 @@ struct HashArgs {
 };
 
 // What is left of a patch to convolve. Buckets of one channel come apart from merged ones: they need no merge.
-constexpr int kLookahead = 4;
 struct PatchWork {
   int singles, merged;
-  int32_t* single_channel;  // [singles + kLookahead]
+  int32_t* single_channel;  // [singles]
   float* single_window;     // [singles][bucket_slot], right behind merged_window
   int32_t* first;           // [merged + 1] into member and coefficient; merged buckets are ordered by size
-  int32_t* member;          // [+ kLookahead] channels
+  int32_t* member;          // channels
   float* coefficient;       // a_i (all but mean)
   float* merged_window;     // [merged][bucket_slot]
 };

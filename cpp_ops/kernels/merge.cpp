@@ -12,7 +12,7 @@ HASTE_INLINE void write_window(const MergeArgs& args, const float* window, float
   if (!args.transform)
     for (int q = 0; q < args.geometry->slot; q += kLanes) store(out + q, load(window + q));
   else if (args.geometry->form == Form::kNested)
-    transform_nested(tiling(args.geometry->patch), window, out);
+    transform_nested(args.geometry->patch, window, out);
   else
     transform_columns(window, out);
 }
@@ -213,7 +213,8 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
 
 void group_and_merge(const MergeArgs& args, Kept& kept, int zeros) {
   assign_buckets(args, kept);
-  constexpr int kPatch3 = (25 + kLanes - 1) / kLanes, kPatch6 = 64 / kLanes, kPatch7 = 96 / kLanes;
+  constexpr int kPatch3 = (25 + kLanes - 1) / kLanes, kPatch6 = tiling(6).slot() / kLanes,
+                kPatch7 = tiling(7).slot() / kLanes;
   switch (args.geometry->slot / kLanes) {
     case kPatch3:
       return merge_buckets<kPatch3>(args, kept, zeros);
@@ -259,9 +260,6 @@ void merge(const MergeArgs& args) {
   for (int i = 0; i < work.singles; i++)
     write_window(args, args.windows + static_cast<ptrdiff_t>(work.single_channel[i]) * g.slot,
                  work.single_window + static_cast<ptrdiff_t>(i) * g.bucket_slot);
-  // The convolution prefetches a few entries ahead, past the end as well.
-  for (int i = 0; i < kLookahead; i++)
-    work.single_channel[work.singles + i] = work.member[work.first[work.merged] + i] = 0;
 }
 
 }  // namespace HASTE_NS

@@ -18,18 +18,17 @@ HASTE_INLINE void transform_columns(const float* window, float* out) {
 
 // Tiles along both axes are transformed together: those along y into rows of points, which become lanes, then those
 // along x.
-template <int kFirst, int kSecond>
+template <typename Layout>
 HASTE_INLINE void transform_tiles(const float* window, float* out) {
-  using Layout = NestedLayout<kFirst, kSecond>;
   constexpr Tiling kAxis = Layout::kAxis;
+  constexpr int kFirst = kAxis.first, kSecond = kAxis.second;
   constexpr int kSide = kAxis.window(), kAll = kAxis.all_points();
   row16 pixels[kSide], lines[16] = {}, points[kAll];
-  // Neither reads nor writes may leave a window's or a bucket's slot (conv.cpp).
+  // Neither reads nor writes may leave a window's or a bucket's slot.
   constexpr int kReach = kSide > 8 ? 16 : 8;
-  static_assert((kSide - 1) * kSide + kReach <= (kSide * kSide + kBlock - 1) / kBlock * kBlock, "reads");
-  static_assert(Layout::at(kAxis.points(0) - 1, 0, Layout::columns(kAxis.points(0) - 1) - 1) + 16 <=
-                    (kAll * kAll + kBlock - 1) / kBlock * kBlock,
-                "writes");
+  static_assert((kSide - 1) * kSide + kReach <= kAxis.slot(), "reads");
+  constexpr int kLast = kAxis.points(0) - 1;
+  static_assert(Layout::at(kLast, 0, Layout::columns(kLast) - 1) + 16 <= kAxis.bucket_slot(), "writes");
   static_assert(kAll <= 16, "points along y are lanes");
   for (int y = 0; y < kSide; y++) pixels[y] = kSide > 8 ? load16(window + y * kSide) : load8_of16(window + y * kSide);
   transform<kFirst>(pixels, lines);
@@ -42,14 +41,10 @@ HASTE_INLINE void transform_tiles(const float* window, float* out) {
     for (int c = 0; c < Layout::columns(k); c++) store16(out + Layout::at(k, 0, c), points[c * kAxis.points(0) + k]);
 }
 
-// A window of `axis`.window() pixels squared, for nested F(n,3).
-HASTE_INLINE void transform_nested(Tiling axis, const float* window, float* out) {
-  if (axis == Tiling{3, 3})
-    transform_tiles<3, 3>(window, out);
-  else if (axis == Tiling{4, 3})
-    transform_tiles<4, 3>(window, out);
-  else
-    transform_tiles<4, 0>(window, out);
+// A window for nested F(n,3), of tiling(patch).window() pixels squared.
+HASTE_INLINE void transform_nested(int patch, const float* window, float* out) {
+  with_layout(patch,
+              [&](auto layout) __attribute__((always_inline)) { transform_tiles<decltype(layout)>(window, out); });
 }
 
 }  // namespace HASTE_NS

@@ -120,9 +120,7 @@ def _refusal(conv: ir.Node, position: int, name_filter: NameFilter, options: Opt
 def _report(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerReport:
     weights = constants.tensor(conv.inputs[1])
     shape = sizes_of(weights) if weights is not None else ()
-    out = conv.outputs[0].shape
-    size = [dim if isinstance(dim, int) else None for dim in out[2:]] if out is not None else []
-    planar = len(size) == 2
+    height, width = image_size(conv.outputs[0])
     return LayerReport(
         name=str(conv.name),
         status="left" if isinstance(form, str) else "rewritten",
@@ -131,8 +129,8 @@ def _report(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerR
         out_channels=shape[0] if shape else None,
         group=conv.attributes.get_int("group", 1),
         kernel=shape[2:],
-        height=size[0] if planar else None,
-        width=size[1] if planar else None,
+        height=height,
+        width=width,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -29,18 +30,22 @@ def float32_scaled_merge(x: Float32) -> tuple[Float32, Float32]:
     return u, np.array([row @ u for row in x], np.float32) / np.float32(u @ u)
 
 
-@pytest.mark.parametrize("members", [2, 3, 17, 200])
-@pytest.mark.parametrize("offset", [0.0, 1.0])
-def test_coefficient_error_holds(members: int, offset: float) -> None:
-    """Also without an offset, where the mean of many windows cancels and the coefficients are at their worst."""
+def drawn_windows(members: int, offset: float) -> Iterator[tuple[Float32, Float64, Float64, Float64]]:
+    """Windows of a bucket in float32, the same in float64, their mean there, and the bound of its rounding."""
     rng = np.random.default_rng(members)
     for _ in range(50):
         x = (rng.standard_normal((members, 25)) + offset).astype(np.float32)
         exact = x.astype(np.float64)
-        u = exact.mean(axis=0)
+        yield x, exact, exact.mean(axis=0), gamma(members + 1) * np.abs(exact).mean(axis=0)
+
+
+@pytest.mark.parametrize("members", [2, 3, 17, 200])
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_coefficient_error_holds(members: int, offset: float) -> None:
+    """Also without an offset, where the mean of many windows cancels and the coefficients are at their worst."""
+    for x, exact, u, u_error in drawn_windows(members, offset):
         a = exact @ u / (u @ u)
         u32, a32 = float32_scaled_merge(x)
-        u_error: Float64 = gamma(members + 1) * np.abs(exact).mean(axis=0)
         bound = coefficient_error(exact, u, u_error, a)
         assert (np.abs(u32 - u) <= u_error).all()
         assert (np.abs(a32 - a) <= bound).all()
@@ -51,15 +56,10 @@ def test_coefficient_error_holds(members: int, offset: float) -> None:
 @pytest.mark.parametrize("offset", [0.0, 1.0])
 def test_error_of_the_norms_holds(members: int, offset: float) -> None:
     """Both ways to write it in float32: a root of a quotient, and a product of two roots."""
-    rng = np.random.default_rng(members)
-    for _ in range(50):
-        x = (rng.standard_normal((members, 25)) + offset).astype(np.float32)
-        exact = x.astype(np.float64)
-        u = exact.mean(axis=0)
+    for x, exact, u, u_error in drawn_windows(members, offset):
         a = np.sqrt((exact**2).sum(axis=1) / (u @ u))
         u32, _ = float32_scaled_merge(x)
         squares = np.array([row @ row for row in x], np.float32)
-        u_error: Float64 = gamma(members + 1) * np.abs(exact).mean(axis=0)
         bound = coefficient_error(exact, u, u_error, a, "norm")
         for a32 in (np.sqrt(squares / (u32 @ u32)), np.sqrt(squares) * np.sqrt(np.float32(1) / (u32 @ u32))):
             assert a32.dtype == np.float32
