@@ -3,7 +3,8 @@
 
 #include <cstddef>
 
-#include "convolve.h"
+#include "convolve_lanes.h"
+#include "convolve_matrix.h"
 #include "front.h"
 #include "haste/haste_cuda.h"
 #include "plan.h"

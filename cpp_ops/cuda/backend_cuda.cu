@@ -4,6 +4,8 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "backend.h"
@@ -38,6 +40,14 @@ template <template <int, class> class Method, int kTile, bool kResident, class T
 __global__ void __launch_bounds__(kConvolveWarps* kWarp) haste_convolve(const HASTE_ARGUMENT ConvolveArgs args) {
   const Block block{static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), kConvolveWarps * kWarp};
   convolve_block<Method, kTile, kResident, T>(args, block, shared_memory);
+}
+
+// Two blocks of 128 threads, or one of 256: up to 255 registers a thread.
+template <int kPixelTiles, int kTaps, class T>
+__global__ void __launch_bounds__(kMaxMatrixWarps* kWarp)
+    haste_convolve_matrix(const HASTE_ARGUMENT ConvolveArgs args) {
+  const Block block{static_cast<int>(blockIdx.x), 0, static_cast<int>(blockDim.x)};
+  convolve_matrix_block<kPixelTiles, kTaps, T>(args, block, shared_memory);
 }
 
 __global__ void haste_statistics(const unsigned long long* counters, float* stats) {
@@ -82,9 +92,26 @@ ConvolveKernel tiled_kernel(const LayerPlan& layer) {
   }
 }
 
+template <int kPixelTiles, class T>
+ConvolveKernel matrix_kernel(const LayerPlan& layer) {
+  if (layer.kernel_w == 3) return haste_convolve_matrix<kPixelTiles, 3, T>;
+  return haste_convolve_matrix<kPixelTiles, 1, T>;
+}
+
 template <class T>
 ConvolveKernel typed_kernel(const LayerPlan& layer) {
   switch (layer.shape) {
+    case Shape::kMatrix:
+      switch (layer.outputs) {
+        case 16:
+          return matrix_kernel<2, T>(layer);
+        case 40:
+          return matrix_kernel<5, T>(layer);
+        case 56:
+          return matrix_kernel<7, T>(layer);
+        default:
+          return matrix_kernel<8, T>(layer);
+      }
     case Shape::kWinograd3x3:
       return tiled_kernel<Winograd3x3, T>(layer);
     case Shape::kDirect1x1:
@@ -134,6 +161,23 @@ int current_device() {
   return device;
 }
 
+// Three TF32 products in place of one float32 multiply-add pay where tensor cores do at least four times as many of
+// them: data-centre GPUs and Jetson Orin and Thor, not consumer GPUs of the same generations. The code that was loaded
+// must be for such a GPU too, and not PTX for an older one.
+static bool has_fast_tf32(int device) {
+  const char* const wish = std::getenv("HASTE_CUDA_TENSOR_CORES");
+  if (wish && std::strcmp(wish, "0") == 0) return false;
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+  const bool fast = (major == 8 && (minor == 0 || minor == 7)) || (major >= 9 && major <= 11);
+  if (!fast) return false;
+  cudaFuncAttributes attributes{};
+  const auto kernel = reinterpret_cast<const void*>(haste_convolve_matrix<7, 3, float>);
+  check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= 80;
+}
+
 DeviceLimits limits() {
   const int device = current_device();
   const auto attribute = [device](cudaDeviceAttr which) {
@@ -144,7 +188,7 @@ DeviceLimits limits() {
   return {attribute(cudaDevAttrMultiProcessorCount),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor)),
-          static_cast<size_t>(attribute(cudaDevAttrL2CacheSize))};
+          static_cast<size_t>(attribute(cudaDevAttrL2CacheSize)), has_fast_tf32(device)};
 }
 
 DeviceScope::DeviceScope(int device) : previous_(current_device()) {
@@ -209,9 +253,14 @@ void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void*
 }
 
 void launch_convolve(const ConvolveArgs& args, haste_cuda_type type, void* stream) {
-  const dim3 grid(static_cast<unsigned>(args.layer.tiles()), static_cast<unsigned>(args.blocks));
-  convolve_kernel(args.layer,
-                  type)<<<grid, kConvolveWarps * kWarp, args.layer.convolve_shared, stream_of(stream)>>>(args);
+  const ConvolveKernel kernel = convolve_kernel(args.layer, type);
+  if (args.layer.shape == Shape::kMatrix) {
+    const auto blocks = static_cast<unsigned>(args.patches * args.layer.passes * args.matrix.output_blocks);
+    kernel<<<blocks, args.matrix.warps() * kWarp, args.matrix.shared, stream_of(stream)>>>(args);
+  } else {
+    const dim3 grid(static_cast<unsigned>(args.layer.tiles()), static_cast<unsigned>(args.blocks));
+    kernel<<<grid, kConvolveWarps * kWarp, args.layer.convolve_shared, stream_of(stream)>>>(args);
+  }
   check(cudaGetLastError(), "launch of the convolve kernel");
 }
 

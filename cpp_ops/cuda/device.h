@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
@@ -50,6 +51,20 @@ struct Block {
     for (int i = 0; i < count; i++) phase(host_thread(i, count));
 #endif
   }
+  // What no other thread of the block reads before the next barrier().
+  template <class Phase>
+  HASTE_DEVICE void run_unsynced(const Phase& phase) const {
+#if defined(__CUDA_ARCH__)
+    phase(static_cast<int>(threadIdx.x));
+#else
+    for (int i = 0; i < count; i++) phase(host_thread(i, count));
+#endif
+  }
+  HASTE_DEVICE void barrier() const {
+#if defined(__CUDA_ARCH__)
+    __syncthreads();
+#endif
+  }
   // Calls warp_body(index of the warp), once per warp.
   template <class Body>
   HASTE_DEVICE void each_warp(const Body& warp_body) const {
@@ -72,6 +87,36 @@ HASTE_DEVICE void run_lanes(const Phase& phase) {
 #endif
 }
 
+// What every thread of a block keeps in registers from one phase to the next.
+template <class State>
+class ThreadStates {
+ public:
+#if defined(__CUDA_ARCH__)
+  HASTE_DEVICE explicit ThreadStates(const Block&) {}
+  HASTE_DEVICE State& of(int) { return own_; }
+
+ private:
+  State own_;
+#else
+  explicit ThreadStates(const Block& block) : all_(static_cast<size_t>(block.count)) {}
+  State& of(int thread) { return all_[static_cast<size_t>(thread)]; }
+
+ private:
+  std::vector<State> all_;
+#endif
+};
+
+// Calls phase(thread) for the threads of a warp, which share nothing in it but what their warp may do together next.
+template <class Phase>
+HASTE_DEVICE void each_lane(int warp, const Phase& phase) {
+#if defined(__CUDA_ARCH__)
+  static_cast<void>(warp);
+  phase(static_cast<int>(threadIdx.x));
+#else
+  for (int i = 0; i < kWarp; i++) phase(warp * kWarp + host_thread(i, kWarp));
+#endif
+}
+
 // Exactly one rounding each: the compiler may contract neither into a fused multiply-add.
 HASTE_DEVICE float add_rn(float a, float b) {
 #if defined(__CUDA_ARCH__)
@@ -89,16 +134,36 @@ HASTE_DEVICE float div_rn(float a, float b) {
 #endif
 }
 
-HASTE_DEVICE float flip_sign(float x, uint32_t sign_bit) {
+HASTE_DEVICE void store4(float* p, const float* values) {
 #if defined(__CUDA_ARCH__)
-  return __uint_as_float(__float_as_uint(x) ^ sign_bit);
+  *reinterpret_cast<float4*>(p) = make_float4(values[0], values[1], values[2], values[3]);
+#else
+  std::memcpy(p, values, 16);
+#endif
+}
+
+HASTE_DEVICE uint32_t bits_of(float x) {
+#if defined(__CUDA_ARCH__)
+  return __float_as_uint(x);
 #else
   uint32_t bits;
   std::memcpy(&bits, &x, 4);
-  bits ^= sign_bit;
+  return bits;
+#endif
+}
+
+HASTE_DEVICE float from_bits(uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+  return __uint_as_float(bits);
+#else
+  float x;
   std::memcpy(&x, &bits, 4);
   return x;
 #endif
+}
+
+HASTE_DEVICE float flip_sign(float x, uint32_t sign_bit) {
+  return from_bits(bits_of(x) ^ sign_bit);
 }
 
 HASTE_DEVICE void add_shared(int* counter, int n) {
@@ -146,6 +211,18 @@ HASTE_DEVICE float to_float(Half x) {
   return __half2float(__ushort_as_half(x.bits));
 #else
   return half_to_float_host(x.bits);
+#endif
+}
+
+// Four stored values, aligned to four of them, that no running kernel writes.
+HASTE_DEVICE void load4(const Half* p, float* out) {
+#if defined(__CUDA_ARCH__)
+  const uint2 v = __ldg(reinterpret_cast<const uint2*>(p));
+  const uint32_t words[2] = {v.x, v.y};
+  HASTE_UNROLL
+  for (int i = 0; i < 4; i++) out[i] = to_float(Half{static_cast<uint16_t>(words[i / 2] >> i % 2 * 16)});
+#else
+  for (int i = 0; i < 4; i++) out[i] = to_float(p[i]);
 #endif
 }
 

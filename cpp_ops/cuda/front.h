@@ -11,12 +11,12 @@
 
 namespace haste::cuda {
 
-struct Member {
+struct alignas(8) Member {
   int channel;
   float coefficient;
 };
 
-struct PatchHeader {
+struct alignas(8) PatchHeader {
   int singles;  // buckets [0, singles) have one member each: member i belongs to bucket i
   int buckets;  // bucket b >= singles has members first[b - singles] .. first[b - singles + 1]
 };

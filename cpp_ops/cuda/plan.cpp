@@ -26,6 +26,55 @@ int power_of_two_at_least(int64_t n) {
   return power;
 }
 
+// Two buffers of split windows for each of a block's bucket warps, then the sums of all warps.
+size_t matrix_shared(const LayerPlan& layer, const MatrixShape& shape) {
+  const auto pixels = static_cast<size_t>(shape.steps * (kBucketsPerStep / 2) * (layer.merged_pitch + 2));
+  const size_t windows = 2 * static_cast<size_t>(shape.bucket_warps) * pixels * 16;
+  const auto sums = static_cast<size_t>(shape.warps() * kMatrixChannels * layer.outputs) * sizeof(float);
+  return std::max(windows, sums);
+}
+
+// Kernels of one tap have little to do in a step; a barrier then serves several.
+int matrix_steps(const LayerPlan& layer) {
+  return layer.taps() == 1 ? 4 : 1;
+}
+
+// Smaller patches would leave most columns of a product empty.
+constexpr int kMinMatrixPatch = 3;
+
+// Pixels of a pass on tensor cores: tiles of eight, in the numbers that a kernel exists for.
+int matrix_outputs(int pixels) {
+  for (const int tiles : {2, 5, 7}) {
+    if (pixels <= 8 * tiles) return 8 * tiles;
+  }
+  return 64;
+}
+
+// Warps that share the staged windows, as long as there are blocks for two on every multiprocessor. Then so many
+// warps that go through different buckets, as long as each has buckets and the GPU has room for warps.
+MatrixShape choose_matrix(const LayerPlan& layer, const DeviceLimits& limits, int64_t patches) {
+  MatrixShape shape{4, 1, 0, matrix_steps(layer), 0};
+  const int tiles = layer.tile / kMatrixChannels;
+  const int64_t units = patches * layer.passes * tiles;  // of one warp and all buckets
+  while (shape.output_warps > 1 &&
+         (tiles % shape.output_warps != 0 || units / shape.output_warps < int64_t{limits.multiprocessors} * 2)) {
+    shape.output_warps /= 2;
+  }
+  const int64_t rounds = ceil_div(layer.channels, shape.steps * kBucketsPerStep);
+  const auto useful = [&](int bucket_warps) {
+    const bool few = shape.output_warps * bucket_warps <= 4;
+    return bucket_warps <= rounds && shape.output_warps * bucket_warps <= kMaxMatrixWarps &&
+           (few || units * bucket_warps <= int64_t{limits.multiprocessors} * 8);
+  };
+  while (useful(2 * shape.bucket_warps)) shape.bucket_warps *= 2;
+  while (shape.warps() > 1 && matrix_shared(layer, shape) > limits.shared_per_block) {
+    (shape.bucket_warps > 1 ? shape.bucket_warps : shape.output_warps) /= 2;
+  }
+  shape.output_blocks = tiles / shape.output_warps;
+  shape.shared = matrix_shared(layer, shape);
+  return shape;
+}
+
 size_t convolve_scratch(const LayerPlan& layer) {
   return size_t{kConvolveWarps} * 32 * static_cast<size_t>(layer.outputs) * sizeof(float);
 }
@@ -116,6 +165,10 @@ FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max
   return front;
 }
 
+int passes_of(const LayerPlan& layer) {
+  return static_cast<int>(ceil_div(int64_t{layer.patch} * layer.patch, layer.outputs));
+}
+
 }  // namespace
 
 LayerPlan plan_layer(const haste_conv_params& params, size_t element, const DeviceLimits& limits) {
@@ -129,14 +182,24 @@ LayerPlan plan_layer(const haste_conv_params& params, size_t element, const Devi
   layer.window_w = layer.patch + layer.kernel_w - 1;
   layer.window = layer.window_h * layer.window_w;
   layer.window_pitch = layer.window | 1;
+  // A multiple of four, for loads of 16 bytes, but not of eight: then the four buckets that a warp reads at once for a
+  // matrix product lie in different banks.
   layer.merged_pitch = static_cast<int>(align(static_cast<size_t>(layer.window), 4));
+  if (layer.merged_pitch % 8 == 0) layer.merged_pitch += 4;
   layer.element = element;
+  if (limits.matrix && layer.patch >= kMinMatrixPatch) {
+    layer.shape = Shape::kMatrix;
+    layer.outputs = matrix_outputs(layer.patch * layer.patch);
+    layer.passes = passes_of(layer);
+    layer.tile = static_cast<int>(align(static_cast<size_t>(layer.filters), kMatrixChannels));
+    if (matrix_shared(layer, {1, 1, 1, matrix_steps(layer), 0}) <= limits.shared_per_block) return layer;
+  }
   const bool square = layer.patch == 3 && layer.kernel_h == layer.kernel_w;
   layer.shape = square && layer.kernel_h == 3   ? Shape::kWinograd3x3
                 : square && layer.kernel_h == 1 ? Shape::kDirect1x1
                                                 : Shape::kGeneric;
   layer.outputs = layer.shape == Shape::kGeneric ? 16 : 9;
-  layer.passes = static_cast<int>(ceil_div(int64_t{layer.patch} * layer.patch, layer.outputs));
+  layer.passes = passes_of(layer);
   choose_tile(layer, limits);
   return layer;
 }
@@ -168,6 +231,7 @@ RunPlan plan_run(const LayerPlan& layer, const haste_conv_params& params, const 
   // Enough blocks for two waves, but no more than one patch per warp: each stages its weights anew.
   const int64_t wanted = ceil_div(int64_t{limits.multiprocessors} * 4, layer.tiles());
   run.convolve_blocks = std::clamp<int64_t>(wanted, 1, ceil_div(run.chunk, kConvolveWarps));
+  if (layer.shape == Shape::kMatrix) run.matrix = choose_matrix(layer, limits, run.chunk);
 
   const auto chunk = static_cast<size_t>(run.chunk);
   run.counters_at = 0;

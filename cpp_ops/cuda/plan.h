@@ -10,14 +10,16 @@
 
 namespace haste::cuda {
 
-enum class Shape { kWinograd3x3, kDirect1x1, kGeneric };
+// How a patch is convolved: on lanes (convolve_lanes.h), or on tensor cores (convolve_matrix.h).
+enum class Shape { kWinograd3x3, kDirect1x1, kGeneric, kMatrix };
 
 // What a plan needs to know of a GPU.
 struct DeviceLimits {
   int multiprocessors;
   size_t shared_per_block;  // the opt-in maximum
   size_t shared_per_multiprocessor;
-  size_t l2;  // bytes of cache
+  size_t l2;    // bytes of cache
+  bool matrix;  // tensor cores that are worth three TF32 products for one of float32
 };
 
 // A part of a block's working memory: in shared memory, or in the block's slot of the workspace where it is too large.
@@ -26,7 +28,10 @@ struct Region {
   size_t offset;  // bytes from the start of shared memory or of the slot
 };
 
-constexpr int kConvolveWarps = 8;
+constexpr int kConvolveWarps = 8;    // of a block on lanes
+constexpr int kMatrixChannels = 32;  // output channels of a warp on tensor cores
+constexpr int kBucketsPerStep = 8;   // that it multiplies at once
+constexpr int kMaxMatrixWarps = 8;   // of a block
 constexpr int kFrontThreads = 256;
 constexpr int kMaxFrontPatches = 8;  // patches of one block of the front kernel
 
@@ -36,11 +41,12 @@ struct LayerPlan {
   int window_h, window_w, window;  // q_h, q_w, q_h * q_w
   int window_pitch;                // floats between channels of gathered windows: odd, so that lanes hit all banks
   int merged_pitch;                // floats between merged windows in the workspace: a multiple of four
-  int outputs;                     // accumulators that a lane hands over per pass
-  int passes;                      // over the buckets of a patch: more than one only for patches of more than 16 pixels
+  int outputs;                     // pixels of a pass
+  int passes;                      // over the buckets of a patch: more than one only where it has more pixels
   Shape shape;
-  int tile;        // output channels of a convolve block: 32, 16 or 8; 32/tile lane groups share a patch's buckets
-  bool resident;   // a block keeps the weights of its tile in shared memory
+  int tile;       // output channels that are packed together. On lanes those of a block, 32, 16 or 8: then 32/tile lane
+                  // groups share a patch's buckets. On tensor cores all of them, in multiples of 32
+  bool resident;  // on lanes: a block keeps the weights of its tile in shared memory
   size_t element;  // bytes of a stored activation or weight
   size_t convolve_shared;
   int tiles() const { return (filters + tile - 1) / tile; }
@@ -63,6 +69,16 @@ struct FrontPlan {
   size_t shared, slot;                                        // bytes per block
 };
 
+// How a block of Shape::kMatrix is cut.
+struct MatrixShape {
+  int output_warps;   // warps with output channels of their own, on the same buckets
+  int bucket_warps;   // warps with buckets of their own, on the same output channels
+  int output_blocks;  // blocks of a patch along the output channels
+  int steps;          // of kBucketsPerStep buckets between two barriers
+  size_t shared;      // bytes per block
+  int warps() const { return output_warps * bucket_warps; }
+};
+
 // One run: how its patches are cut into launches and what they need.
 struct RunPlan {
   int64_t out_height, out_width, grid_h, grid_w;
@@ -71,7 +87,8 @@ struct RunPlan {
   FrontPlan front;
   int first_pitch;          // ints kept per patch for the beginnings of its merged buckets
   int front_blocks;         // of a full chunk
-  int64_t convolve_blocks;  // along the patches
+  int64_t convolve_blocks;  // along the patches, on lanes
+  MatrixShape matrix;
   size_t members_at, first_at, windows_at, headers_at, slots_at, counters_at;  // offsets in the workspace
   size_t workspace;                                                            // bytes
 };

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.cuda.device import Target, gpu_target, host_target
+from tests.cuda.device import LIMITS, MATRIX_LIMITS, Target, gpu_target, host_target
 from tests.operator.threads import THOROUGH
 
 CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large)
@@ -23,10 +24,12 @@ def _require(found: Target | str) -> Target:
     return found
 
 
-@pytest.fixture(scope="session", params=("host", "gpu"))
+@pytest.fixture(scope="session", params=("host", "host-matrix", "gpu"))
 def target(request: pytest.FixtureRequest) -> Target:
-    """The kernels on the CPU, then on a GPU."""
-    return _require(host_target() if request.param == "host" else gpu_target())
+    """The kernels on the CPU, planned for lanes and for tensor cores, then on a GPU."""
+    if request.param == "gpu":
+        return _require(gpu_target())
+    return replace(_require(host_target()), limits=MATRIX_LIMITS if request.param == "host-matrix" else LIMITS)
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +39,6 @@ def host_library() -> Target:
 
 @pytest.fixture
 def host(host_library: Target) -> Iterator[Target]:
-    """The host library alone, with its settings put back afterwards."""
-    yield host_library
+    """The host library alone, with its order of threads put back afterwards."""
+    yield replace(host_library)
     host_library.lib.haste_cuda_host_thread_order(0)
-    host_library.lib.haste_cuda_host_limits(*DEFAULT_LIMITS)
-
-
-DEFAULT_LIMITS = (4, 99 << 10, 100 << 10, 4 << 20)
-"""The small GPU that the host library plans for: multiprocessors, shared memory per block and multiprocessor, L2."""

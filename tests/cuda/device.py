@@ -37,6 +37,11 @@ TYPE = {"float32": 0, "float16": 1}
 GUARD_BYTES = 256
 GUARD_VALUE = 0xA5
 """Bytes on both sides of every device buffer, and what they must still hold after a run."""
+LIMITS = (4, 99 << 10, 100 << 10, 4 << 20, 0)
+"""A small GPU for the host library to plan for: multiprocessors, shared memory per block and per multiprocessor, L2
+(bytes), and whether its tensor cores are worth using."""
+MATRIX_LIMITS = (4, 163 << 10, 164 << 10, 4 << 20, 1)
+"""One that convolves on tensor cores."""
 
 
 class RunArgs(CommonRunArgs):
@@ -128,11 +133,20 @@ class CupyBuffer(Buffer):
 
 @dataclass
 class Target:
-    """A library and the memory it works on; `module` is torch, cupy, or None for the host."""
+    """A library and the memory it works on; `module` is torch, cupy, or None for the host.
+
+    `limits` is the GPU that the host library plans for; a GPU has its own.
+    """
 
     name: str
     lib: ctypes.CDLL
     module: Any = None
+    limits: tuple[int, ...] = LIMITS
+
+    def plan_for_limits(self) -> None:
+        """What is created next on the host is planned for `limits`."""
+        if self.module is None:
+            self.lib.haste_cuda_host_limits(*self.limits)
 
     def upload(self, contents: Array) -> Buffer:
         if self.module is None:
@@ -182,7 +196,7 @@ def _load(path: Path) -> ctypes.CDLL:
     }
     if hasattr(lib, "haste_cuda_host_thread_order"):
         signatures["haste_cuda_host_thread_order"] = (None, [c_uint32])
-        signatures["haste_cuda_host_limits"] = (None, [c_int, c_size_t, c_size_t, c_size_t])
+        signatures["haste_cuda_host_limits"] = (None, [c_int, c_size_t, c_size_t, c_size_t, c_int])
         signatures["haste_cuda_host_plan"] = (
             None,
             [POINTER(ConvParams), c_int, c_int64, c_int64, c_int64, POINTER(c_int64)],
@@ -240,6 +254,7 @@ class Conv:
         constants = (memory, bias.astype(np.float32), hyperplanes.astype(np.int8))
         kept = [target.upload(constant) for constant in constants]
         self._handle = c_void_p()
+        target.plan_for_limits()
         target.check(
             target.lib.haste_cuda_conv_create(
                 byref(self.params), TYPE[dtype], *(buffer.address for buffer in kept), byref(self._handle)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.cuda.compare import check_codes, check_values, conv_of, run_of
-from tests.cuda.device import TYPE, Target
+from tests.cuda.device import LIMITS, MATRIX_LIMITS, TYPE, Target
 from tests.operator.c_api import ConvParams
 from tests.operator.cases import Case, build
 
@@ -35,6 +35,11 @@ class Plan(NamedTuple):
     chunk: int
     front_blocks: int
     convolve_blocks: int
+    is_matrix: int
+    output_warps: int
+    bucket_warps: int
+    output_blocks: int
+    matrix_shared: int
     workspace: int
 
 
@@ -46,20 +51,23 @@ class Gpu:
     shared_per_block: int
     shared_per_multiprocessor: int
     l2: int
+    matrix: bool = False
 
     def use(self, host: Target) -> None:
-        host.lib.haste_cuda_host_limits(
-            self.multiprocessors, self.shared_per_block, self.shared_per_multiprocessor, self.l2
+        host.limits = (
+            *(self.multiprocessors, self.shared_per_block, self.shared_per_multiprocessor, self.l2),
+            int(self.matrix),
         )
+        host.plan_for_limits()
 
 
 GPUS = {
     "Jetson Nano (5.3)": Gpu(1, 48 << 10, 64 << 10, 256 << 10),
     "Turing (7.5)": Gpu(40, 64 << 10, 64 << 10, 4 << 20),
-    "A100 (8.0)": Gpu(108, 163 << 10, 164 << 10, 40 << 20),
-    "Orin (8.7)": Gpu(16, 163 << 10, 164 << 10, 4 << 20),
+    "A100 (8.0)": Gpu(108, 163 << 10, 164 << 10, 40 << 20, matrix=True),
+    "Orin (8.7)": Gpu(16, 163 << 10, 164 << 10, 4 << 20, matrix=True),
     "Ada (8.9)": Gpu(128, 99 << 10, 100 << 10, 72 << 20),
-    "H200 (9.0)": Gpu(132, 227 << 10, 228 << 10, 60 << 20),
+    "H200 (9.0)": Gpu(132, 227 << 10, 228 << 10, 60 << 20, matrix=True),
 }
 LAYERS = [
     (3, 64, 3, 240),
@@ -75,12 +83,19 @@ LAYERS = [
 
 
 def plan(
-    host: Target, gpu: Gpu, layer: tuple[int, int, int, int], batch: int = 1, dtype: str = "float32", count: int = 14
+    host: Target,
+    gpu: Gpu,
+    layer: tuple[int, int, int, int],
+    batch: int = 1,
+    dtype: str = "float32",
+    *,
+    count: int = 14,
+    patch: int = 3,
 ) -> Plan:
     channels, outputs, kernel, side = layer
     pad = kernel // 2
     params = ConvParams(
-        *(channels, outputs, kernel, kernel, pad, pad, pad, pad, 3, count), 0, 0, (c_float * 2)(), 0, 0, 0, 0
+        *(channels, outputs, kernel, kernel, pad, pad, pad, pad, patch, count), 0, 0, (c_float * 2)(), 0, 0, 0, 0
     )
     numbers = (c_int64 * len(Plan._fields))()
     gpu.use(host)
@@ -91,10 +106,11 @@ def plan(
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 @pytest.mark.parametrize("gpu", GPUS.values(), ids=GPUS)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_plans_fit_the_gpu(host: Target, gpu: Gpu, layer: tuple[int, int, int, int], dtype: str) -> None:
-    channels, _, kernel, _ = layer
+@pytest.mark.parametrize("patch", [3, 7])
+def test_plans_fit_the_gpu(host: Target, gpu: Gpu, layer: tuple[int, int, int, int], dtype: str, patch: int) -> None:
+    channels, outputs, kernel, _ = layer
     for batch in (1, 8, 32):
-        made = plan(host, gpu, layer, batch, dtype)
+        made = plan(host, gpu, layer, batch, dtype, patch=patch)
         assert made.front_shared <= gpu.shared_per_block
         assert made.convolve_shared <= gpu.shared_per_block
         weights = channels * kernel**2 * made.tile * np.dtype(dtype).itemsize
@@ -104,16 +120,32 @@ def test_plans_fit_the_gpu(host: Target, gpu: Gpu, layer: tuple[int, int, int, i
         assert made.chunk <= made.patches
         assert made.front_blocks == -(-made.chunk // made.patches_per_block)
         assert 1 <= made.convolve_blocks <= 65535
-        window = (kernel + 2) ** 2
+        window = (kernel + patch - 1) ** 2
         assert made.workspace >= made.chunk * channels * window * 4
+        assert made.is_matrix == gpu.matrix
+        if made.is_matrix:
+            assert made.matrix_shared <= gpu.shared_per_block
+            assert made.output_warps * made.bucket_warps in (1, 2, 4, 8)
+            assert made.output_blocks * made.output_warps * 32 == made.tile
+            assert outputs <= made.tile < outputs + 32
 
 
 def test_weights_of_middle_layers_stay_in_shared_memory(host: Target) -> None:
-    """The design's point: on a data-centre GPU every layer of VGG16 finds a tile whose weights are resident."""
-    gpu = GPUS["H200 (9.0)"]
+    """The point of the form on lanes: with as much shared memory every layer of VGG16 finds a tile that is resident."""
+    gpu = replace(GPUS["H200 (9.0)"], matrix=False)
     tiles = [plan(host, gpu, (channels, channels, 3, 30)) for channels in (64, 128, 256, 512)]
     assert all(made.resident for made in tiles)
     assert [made.tile for made in tiles] == [32, 16, 16, 8]
+
+
+def test_few_patches_fill_a_large_gpu(host: Target) -> None:
+    """Where patches are many, warps share windows; where they are few, warps go through different buckets."""
+    gpu = GPUS["H200 (9.0)"]
+    many = plan(host, gpu, (256, 256, 3, 56), batch=8, patch=7)
+    few = plan(host, gpu, (512, 512, 3, 14), patch=7)
+    assert (many.output_warps, many.bucket_warps) == (4, 1)
+    assert (few.output_warps, few.bucket_warps) == (1, 8)
+    assert few.patches * few.output_blocks * few.bucket_warps >= 2 * gpu.multiprocessors
 
 
 def test_workspace_does_not_grow_with_the_batch(host: Target) -> None:
@@ -130,6 +162,10 @@ SMALL = {
     "tile of 8": Gpu(3, 30 << 10, 32 << 10, 1 << 20),
     "tile of 16": Gpu(3, 46 << 10, 48 << 10, 1 << 20),
     "tile of 32": Gpu(5, 200 << 10, 200 << 10, 8 << 20),
+    "tensor cores of one multiprocessor": Gpu(1, 99 << 10, 100 << 10, 1 << 20, matrix=True),
+    "tensor cores of many": Gpu(500, 99 << 10, 100 << 10, 1 << 20, matrix=True),
+    "tensor cores, little shared memory": Gpu(2, 9 << 10, 10 << 10, 1 << 20, matrix=True),
+    "tensor cores, hardly any": Gpu(2, 4 << 10, 4 << 10, 1 << 20, matrix=True),
 }
 LAYER = Case(channels=64, outputs=20, height=7, width=8, count=20, kind="relu", seed=4, residual=True)
 
@@ -140,14 +176,24 @@ def test_no_plan_changes_a_result(host: Target, gpu: Gpu, kernel: tuple[int, int
     gpu.use(host)
     case = replace(LAYER, kernel=kernel)
     check_codes(host, case)
-    check_values(host, case)
+    for patch in (3, 4, 7):
+        check_values(host, replace(case, patch=patch))
     check_values(host, replace(case, tau=0.4, groups=11))
+    check_values(host, replace(case, outputs=120))
     check_values(host, case, "float16")
 
 
 def test_small_gpus_cover_every_placement(host: Target) -> None:
     """The GPUs above are worth testing only while they lead to different plans."""
     plans = [plan(host, gpu, (64, 40, 3, 10), count=20) for gpu in SMALL.values()]
+    assert [made.is_matrix for made in plans] == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+    wide = [plan(host, gpu, (64, 120, 3, 10)) for gpu in SMALL.values()]
+    assert {made.output_warps for made in wide} == {0, 1, 2, 4}
+    assert {made.bucket_warps for made in plans + wide} >= {1, 2, 8}
+    for gpu, *made in zip(SMALL.values(), plans, wide, strict=True):
+        assert all(each.matrix_shared <= gpu.shared_per_block for each in made)
+    large = [plan(host, gpu, (64, 40, 3, 10), patch=9) for gpu in SMALL.values()]
+    assert large[-1].is_matrix == 0
     assert {made.tile for made in plans if made.resident} == {8, 16, 32}
     assert any(not made.resident for made in plans)
     assert {made.windows_shared for made in plans} == {0, 1}
@@ -171,8 +217,10 @@ def test_many_launches_are_one(host: Target) -> None:
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (2, 3)])
-def test_threads_of_a_phase_are_independent(host: Target, kernel: tuple[int, int]) -> None:
+@pytest.mark.parametrize("limits", [LIMITS, MATRIX_LIMITS], ids=["lanes", "tensor cores"])
+def test_threads_of_a_phase_are_independent(host: Target, kernel: tuple[int, int], limits: tuple[int, ...]) -> None:
     """Between two barriers no thread may read what another one writes, so their order cannot matter."""
+    host.limits = limits
     problem = build(replace(LAYER, kernel=kernel, tau=0.4, count=9))
     results = []
     for order in (0, 1, 2, 5, 11):
