@@ -31,9 +31,16 @@ void check(cudaError_t error, const char* what) {
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
+// Before compute capability 7.0 not every GPU has registers for more threads.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
+constexpr int kFrontBound = kFrontThreads;
+#else
+constexpr int kFrontBound = kMaxFrontThreads;
+#endif
+
 template <class T>
-__global__ void __launch_bounds__(kFrontThreads) haste_front(const HASTE_ARGUMENT FrontArgs args) {
-  front_block<T>(args, {static_cast<int>(blockIdx.x), 0, kFrontThreads}, shared_memory);
+__global__ void __launch_bounds__(kFrontBound) haste_front(const HASTE_ARGUMENT FrontArgs args) {
+  front_block<T>(args, {static_cast<int>(blockIdx.x), 0, static_cast<int>(blockDim.x)}, shared_memory);
 }
 
 template <template <int, class> class Method, int kTile, bool kResident, class T>
@@ -164,12 +171,9 @@ int current_device() {
 // Three TF32 products in place of one float32 multiply-add pay where tensor cores do at least four times as many of
 // them: data-centre GPUs and Jetson Orin and Thor, not consumer GPUs of the same generations. The code that was loaded
 // must be for such a GPU too, and not PTX for an older one.
-static bool has_fast_tf32(int device) {
+static bool has_fast_tf32(int major, int minor) {
   const char* const wish = std::getenv("HASTE_CUDA_TENSOR_CORES");
   if (wish && std::strcmp(wish, "0") == 0) return false;
-  int major = 0, minor = 0;
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
   const bool fast = (major == 8 && (minor == 0 || minor == 7)) || (major >= 9 && major <= 11);
   if (!fast) return false;
   cudaFuncAttributes attributes{};
@@ -185,10 +189,13 @@ DeviceLimits limits() {
     check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
     return value;
   };
+  const int major = attribute(cudaDevAttrComputeCapabilityMajor);
   return {attribute(cudaDevAttrMultiProcessorCount),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor)),
-          static_cast<size_t>(attribute(cudaDevAttrL2CacheSize)), has_fast_tf32(device)};
+          static_cast<size_t>(attribute(cudaDevAttrL2CacheSize)),
+          major >= 7 ? kMaxFrontThreads : kFrontThreads,
+          has_fast_tf32(major, attribute(cudaDevAttrComputeCapabilityMinor))};
 }
 
 DeviceScope::DeviceScope(int device) : previous_(current_device()) {
@@ -248,7 +255,7 @@ void prepare(const LayerPlan& layer, haste_cuda_type type) {
 }
 
 void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void* stream) {
-  front_kernel(type)<<<static_cast<unsigned>(blocks), kFrontThreads, args.plan.shared, stream_of(stream)>>>(args);
+  front_kernel(type)<<<static_cast<unsigned>(blocks), args.plan.threads(), args.plan.shared, stream_of(stream)>>>(args);
   check(cudaGetLastError(), "launch of the front kernel");
 }
 

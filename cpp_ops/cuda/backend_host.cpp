@@ -16,7 +16,7 @@ thread_local uint32_t host_thread_order = 0;
 
 namespace {
 
-thread_local DeviceLimits host_limits{4, 99 << 10, 100 << 10, size_t{4} << 20, false};
+thread_local DeviceLimits host_limits{4, 99 << 10, 100 << 10, size_t{4} << 20, kMaxFrontThreads, false};
 
 // Filled with a NaN pattern before each block, so that reading what nobody wrote shows.
 std::vector<uint64_t> poisoned(size_t bytes) {
@@ -133,7 +133,7 @@ void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void*
   for (int i = 0; i < blocks; i++) {
     std::vector<uint64_t> shared = poisoned(args.plan.shared);
     auto* const memory = reinterpret_cast<unsigned char*>(shared.data());
-    const Block block{i, 0, kFrontThreads};
+    const Block block{i, 0, args.plan.threads()};
     if (type == HASTE_CUDA_FLOAT16) {
       front_block<Half>(args, block, memory);
     } else {
@@ -184,7 +184,9 @@ extern "C" HASTE_API void haste_cuda_host_thread_order(uint32_t order) {
 
 extern "C" HASTE_API void haste_cuda_host_limits(int multiprocessors, size_t shared_per_block,
                                                  size_t shared_per_multiprocessor, size_t l2, int matrix) {
-  haste::cuda::host_limits = {multiprocessors, shared_per_block, shared_per_multiprocessor, l2, matrix != 0};
+  using haste::cuda::kMaxFrontThreads;
+  haste::cuda::host_limits = {multiprocessors,  shared_per_block, shared_per_multiprocessor, l2,
+                              kMaxFrontThreads, matrix != 0};
 }
 
 // What is planned for a layer and a run on the GPU of haste_cuda_host_limits, in the order of tests/cuda/test_plan.py.

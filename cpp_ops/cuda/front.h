@@ -60,6 +60,15 @@ struct PatchTotals {
 };
 static_assert(sizeof(PatchTotals) <= 128, "kTotalsBytes of plan.cpp");
 
+// A window in memory where channels, or buckets, lie side by side: lanes that each go through a window of their own
+// then read neighbouring addresses.
+struct Window {
+  const float* at;
+  int step;  // floats between pixels
+
+  HASTE_DEVICE float operator[](int q) const { return at[static_cast<int64_t>(q) * step]; }
+};
+
 // Of a position: alone in its bucket from the start, a member that contributes, one that does not (coefficient zero or
 // bucket skipped), one that leaves because of tau.
 enum PositionState { kSingle = 0, kMember = 1, kSilent = 2, kLeft = 3 };
@@ -70,8 +79,9 @@ struct Team {
   int64_t patch;  // counted over the batch
   int64_t local;  // counted from first_patch
   int lane, lanes;
-  float* windows;
-  float* work;
+  float* windows;  // [window][channel_pitch]
+  float* projections;
+  float* means;  // [window][mean_pitch]
   uint64_t* keys;
   float* coefficient;  // all lists by position in code order
   int* head;
@@ -86,13 +96,16 @@ struct Team {
   HASTE_DEVICE int channels() const { return args->layer.channels; }
   HASTE_DEVICE uint32_t code(int position) const { return static_cast<uint32_t>(keys[position] >> 32); }
   HASTE_DEVICE int channel(int position) const { return static_cast<int>(keys[position] & 0xffffffffu); }
-  HASTE_DEVICE const float* window(int channel_index) const {
-    return windows + static_cast<int64_t>(channel_index) * args->layer.window_pitch;
-  }
+  HASTE_DEVICE Window window(int channel_index) const { return {windows + channel_index, args->plan.channel_pitch}; }
   HASTE_DEVICE uint64_t* scan(int buffer) const { return scan_buffers + buffer * scan_pitch; }
-  // Mean window of the bucket whose first position is `position`: such buckets have two members or more.
-  HASTE_DEVICE float* mean_window(int position) const {
-    return work + static_cast<int64_t>(position / 2) * args->layer.window_pitch;
+  // Mean of the bucket whose first position is `position`: such buckets have two members or more.
+  HASTE_DEVICE Window mean_window(int position) const { return {means + position / 2, args->plan.mean_pitch}; }
+  HASTE_DEVICE float& mean_pixel(int position, int q) const {
+    return means[static_cast<int64_t>(q) * args->plan.mean_pitch + position / 2];
+  }
+  // Where it helps to know what happened; nobody else pays for it.
+  HASTE_DEVICE void count(int statistic) const {
+    if (args->counters) add_shared(&totals->statistics[statistic], 1);
   }
 };
 
@@ -113,7 +126,8 @@ HASTE_DEVICE Team make_team(const FrontArgs& args, const Block& block, int threa
   team.lane = thread % plan.lanes;
   team.lanes = plan.lanes;
   team.windows = reinterpret_cast<float*>(place(plan.windows, plan.windows_pitch, index, shared, slot));
-  team.work = reinterpret_cast<float*>(place(plan.work, plan.work_pitch, index, shared, slot));
+  team.projections = reinterpret_cast<float*>(place(plan.projections, plan.projections_pitch, index, shared, slot));
+  team.means = reinterpret_cast<float*>(place(plan.means, plan.means_pitch, index, shared, slot));
   team.keys = reinterpret_cast<uint64_t*>(place(plan.keys, plan.keys_pitch, index, shared, slot));
   unsigned char* const lists = place(plan.lists, plan.lists_pitch, index, shared, slot);
   const size_t scan_bytes = (channels * 8 + 15) / 16 * 16;

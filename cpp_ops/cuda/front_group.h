@@ -61,7 +61,7 @@ HASTE_DEVICE void average(const Team& team) {
     for (int q = team.lane % share; q < layer.window; q += share) {
       float sum = 0.0f;
       for (int j = i; j < end; j++) sum += team.window(team.channel(j))[q];
-      team.mean_window(i)[q] = sum * scale;
+      team.mean_pixel(i, q) = sum * scale;
     }
   }
 }
@@ -69,7 +69,7 @@ HASTE_DEVICE void average(const Team& team) {
 // Energy of every channel, kept by channel where coefficients will be.
 HASTE_DEVICE void energies(const Team& team) {
   for (int c = team.lane; c < team.channels(); c += team.lanes) {
-    const float* const window = team.window(c);
+    const Window window = team.window(c);
     float sum = 0.0f;
     for (int q = 0; q < team.args->layer.window; q++) sum += window[q] * window[q];
     team.coefficient[c] = sum;
@@ -91,7 +91,7 @@ HASTE_DEVICE void mean_energy(const Team& team) {
   team.totals->energy = sum / static_cast<float>(team.channels());
 }
 
-HASTE_DEVICE bool is_zero(const Team& team, const float* window) {
+HASTE_DEVICE bool is_zero(const Team& team, const Window& window) {
   bool zero = true;
   for (int q = 0; q < team.args->layer.window; q++) zero = zero && window[q] == 0.0f;
   return zero;
@@ -108,7 +108,7 @@ HASTE_DEVICE bool is_normal(float square) {
   return square >= FLT_MIN && square <= FLT_MAX;
 }
 
-HASTE_DEVICE Verdict judge(const Team& team, const float* window, const float* mean) {
+HASTE_DEVICE Verdict judge(const Team& team, const Window& window, const Window& mean) {
   const FrontArgs& args = *team.args;
   if (!args.weighted()) return {is_zero(team, mean) ? kSilent : kMember, 1.0f};
   const bool norm = args.merge == HASTE_MERGE_NORM;
@@ -139,9 +139,9 @@ HASTE_DEVICE Verdict judge(const Team& team, const float* window, const float* m
 HASTE_DEVICE void judge_members(const Team& team) {
   const bool dense = team.args->grouping == Grouping::kDense;
   for (int i = team.lane; i < team.channels(); i += team.lanes) {
-    const float* const window = team.window(team.channel(i));
+    const Window window = team.window(team.channel(i));
     const bool zero = is_zero(team, window);
-    if (zero) add_shared(&team.totals->statistics[5], 1);
+    if (zero) team.count(5);
     const int begin = dense ? i : bucket_begin(team, team.code(i));
     const bool alone = dense || bucket_end(team, team.code(i)) - begin == 1;
     const Verdict verdict = alone ? Verdict{kSingle, 1.0f} : judge(team, window, team.mean_window(begin));
@@ -149,7 +149,7 @@ HASTE_DEVICE void judge_members(const Team& team) {
     team.state[i] = verdict.state;
     team.coefficient[i] = verdict.coefficient;
     if (verdict.state == kLeft) {
-      add_shared(&team.totals->statistics[7], 1);
+      team.count(7);
     } else if (!alone) {
       add_shared(&team.remaining[begin], 1);
       if (!zero) add_shared(&team.awake[begin], 1);
@@ -176,10 +176,9 @@ constexpr uint64_t kCountSingle = 1, kCountMember = uint64_t{1} << kCountBits,
 
 // A channel that is alone, from the start or because it left: a bucket of one, skipped if its window is zero.
 HASTE_DEVICE uint64_t settle_alone(const Team& team, int position) {
-  int* const statistics = team.totals->statistics;
   const bool zero = is_zero(team, team.window(team.channel(position)));
-  add_shared(&statistics[2], 1);
-  if (zero) add_shared(&statistics[4], 1);
+  team.count(2);
+  if (zero) team.count(4);
   return zero ? 0 : kCountSingle;
 }
 
@@ -190,22 +189,21 @@ HASTE_DEVICE uint64_t settle_member(const Team& team, int position, bool skipped
   if (skipped) return 0;
   if (team.args->weighted() && team.awake[head] == 1) {
     if (is_zero(team, team.window(team.channel(position)))) return 0;
-    if (team.remaining[head] > 1) add_shared(&team.totals->statistics[6], 1);
+    if (team.remaining[head] > 1) team.count(6);
     team.coefficient[position] = 1.0f;
     return kCountSingle;
   }
   if (team.state[position] == kSilent) return 0;
-  add_shared(&team.totals->statistics[6], 1);
+  team.count(6);
   return kCountMember;
 }
 
 // The bucket that begins at this position, after its members have been judged.
 HASTE_DEVICE uint64_t settle_bucket(const Team& team, int head, bool skipped) {
-  int* const statistics = team.totals->statistics;
   if (team.remaining[head] == 0) return 0;
-  add_shared(&statistics[2], 1);
-  if (team.remaining[head] > 1) add_shared(&statistics[3], 1);
-  if (skipped) add_shared(&statistics[4], 1);
+  team.count(2);
+  if (team.remaining[head] > 1) team.count(3);
+  if (skipped) team.count(4);
   return skipped || (team.args->weighted() && team.awake[head] == 1) ? 0 : kCountMerged;
 }
 
@@ -264,8 +262,9 @@ HASTE_DEVICE void write_lists(const Team& team, const uint64_t* sums) {
 }
 
 // B^T of F(3,3) with points 0, 1, -1, 2, infinity, applied to one column of a 5 x 5 window: A and G are in convolve.h.
-HASTE_DEVICE void transform_column(const float* window, float* out) {
-  const float d0 = window[0], d1 = window[5], d2 = window[10], d3 = window[15], d4 = window[20];
+HASTE_DEVICE void transform_column(const Window& window, int column, float* out) {
+  const float d0 = window[column], d1 = window[5 + column], d2 = window[10 + column], d3 = window[15 + column],
+              d4 = window[20 + column];
   const float d = d1 - d3;
   out[0] = (d0 - d2) - 0.5f * d;
   out[5] = d1 + 0.5f * (d2 - d3);
@@ -274,7 +273,7 @@ HASTE_DEVICE void transform_column(const float* window, float* out) {
   out[20] = 2.0f * d + (d4 - d2);
 }
 
-HASTE_DEVICE void write_window(const Team& team, const float* window, int row, int share) {
+HASTE_DEVICE void write_window(const Team& team, const Window& window, int row, int share) {
   const LayerPlan& layer = team.args->layer;
   float* const out =
       team.args->windows + (team.local * team.channels() + row) * static_cast<int64_t>(layer.merged_pitch);
@@ -282,7 +281,7 @@ HASTE_DEVICE void write_window(const Team& team, const float* window, int row, i
   const int lane = team.lane % share, count = winograd ? layer.window_w : layer.window;
   for (int q = lane; q < count; q += share) {
     if (winograd) {
-      transform_column(window + q, out + q);
+      transform_column(window, q, out + q);
     } else {
       out[q] = window[q];
     }

@@ -21,48 +21,48 @@ HASTE_DEVICE void gather(const Team& team) {
   const int64_t top = in_image / args.grid_w * layer.patch - args.pad_top;
   const int64_t left = in_image % args.grid_w * layer.patch - args.pad_left;
   const T* const image = static_cast<const T*>(args.x) + team.patch / (args.grid_h * args.grid_w) * args.x_view.image();
-  // Neighbouring lanes read neighbouring addresses: pixels of a row, or the channels of a block.
-  const bool blocked = args.x_view.blocked;
-  const int share = blocked ? 1 : lanes_per_window(team);
+  // Neighbouring lanes read neighbouring addresses, pixels of a row or the channels of a block. Windows outside shared
+  // memory are written to neighbouring addresses: of what is read, the rest of a line is still in L1 a moment later.
+  const int share = args.x_view.blocked || !args.plan.windows.shared ? 1 : lanes_per_window(team);
   const int first_channel = team.lane / share, channel_step = team.lanes / share;
-  for (int q = blocked ? 0 : team.lane % share; q < layer.window; q += share) {
+  for (int q = team.lane % share; q < layer.window; q += share) {
     const int64_t y = top + q / layer.window_w, x = left + q % layer.window_w;
     const bool inside = y >= 0 && y < args.x_view.height && x >= 0 && x < args.x_view.width;
     const int64_t pixel = (y * args.x_view.width + x) * args.x_view.pixel_step();
     HASTE_UNROLL_4
     for (int c = first_channel; c < layer.channels; c += channel_step) {
       const float value = inside ? to_float(image[args.x_view.channel(c) + pixel]) : 0.0f;
-      team.windows[static_cast<int64_t>(c) * layer.window_pitch + q] = value;
+      team.windows[static_cast<int64_t>(q) * args.plan.channel_pitch + c] = value;
     }
   }
 }
 
-// The work region while hashing: projections [group][projection_pitch], partial sums [group][16], means [group].
+// The region: projections [group][projection_pitch], partial sums [group][16], means [group].
 struct Projections {
   float *projection, *partial, *mean;
 };
 
 HASTE_DEVICE Projections projections_of(const Team& team) {
   const int group = team.args->plan.hyperplane_group;
-  float* const partial = team.work + static_cast<int64_t>(group) * team.args->plan.projection_pitch;
-  return {team.work, partial, partial + group * 16};
+  float* const partial = team.projections + static_cast<int64_t>(group) * team.args->plan.projection_pitch;
+  return {team.projections, partial, partial + group * 16};
 }
 
 HASTE_DEVICE void project(const Team& team, int first_hyperplane, int count) {
   const FrontArgs& args = *team.args;
   float* const projection = projections_of(team).projection;
-  for (int c = team.lane; c < team.channels(); c += team.lanes) {
-    const float* const window = team.window(c);
-    for (int l = 0; l < count; l++) {
-      float sum = 0.0f;
-      const int end = args.entries_begin[first_hyperplane + l + 1];
-      HASTE_UNROLL_4
-      for (int i = args.entries_begin[first_hyperplane + l]; i < end; i++) {
-        const uint32_t entry = args.entries[i];
-        sum = add_rn(sum, flip_sign(window[entry & 0x7fffffffu], entry & 0x80000000u));
-      }
-      projection[static_cast<int64_t>(l) * args.plan.projection_pitch + c] = sum;
+  // Lanes beyond the channels take hyperplanes of their own.
+  for (int i = team.lane; i < team.channels() * count; i += team.lanes) {
+    const int l = i / team.channels(), c = i % team.channels();
+    const Window window = team.window(c);
+    const int end = args.entries_begin[first_hyperplane + l + 1];
+    float sum = 0.0f;
+    HASTE_UNROLL_4
+    for (int j = args.entries_begin[first_hyperplane + l]; j < end; j++) {
+      const uint32_t entry = args.entries[j];
+      sum = add_rn(sum, flip_sign(window[static_cast<int>(entry & 0x7fffffffu)], entry & 0x80000000u));
     }
+    projection[static_cast<int64_t>(l) * args.plan.projection_pitch + c] = sum;
   }
 }
 

@@ -122,46 +122,73 @@ struct Arena {
   }
 };
 
+size_t projection_bytes(const FrontPlan& front, int group) {
+  return align(static_cast<size_t>(group) * (static_cast<size_t>(front.projection_pitch) + 17) * sizeof(float), 16);
+}
+
+// Bytes of one patch before its bucket means, which may take the projections' place.
+size_t hash_bytes(const FrontPlan& front, int group) {
+  return front.keys_pitch + front.lists_pitch + front.windows_pitch + projection_bytes(front, group);
+}
+
+size_t patch_bytes(const FrontPlan& front, int group) {
+  return hash_bytes(front, group) - projection_bytes(front, group) +
+         std::max(projection_bytes(front, group), front.means_pitch);
+}
+
+// All hyperplanes together if that fits, with the bucket means; else with the means in the workspace; else in smaller
+// groups; and if even one by one windows do not fit, those are in the workspace, and all that remains is for the rest.
+void choose_group(FrontPlan& front, size_t limit, int max_hyperplanes) {
+  const int most = std::min(max_hyperplanes, kMaxHyperplaneGroup);
+  front.hyperplane_group = most;
+  if (patch_bytes(front, most) <= limit) return;
+  const bool windows_fit = hash_bytes(front, 1) <= limit;
+  const size_t free = windows_fit ? limit : limit + front.windows_pitch;
+  while (front.hyperplane_group > 1 && hash_bytes(front, front.hyperplane_group) > free) front.hyperplane_group /= 2;
+}
+
 FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max_hyperplanes) {
   FrontPlan front{};
-  const auto channels = static_cast<size_t>(layer.channels);
-  const size_t pitch = static_cast<size_t>(layer.window_pitch) * sizeof(float);
+  const auto channels = static_cast<size_t>(layer.channels), window = static_cast<size_t>(layer.window);
   front.sort_size = power_of_two_at_least(layer.channels);
   // 16 floats beyond a multiple of 32: the two hyperplanes that a warp sums at once hit different banks.
   front.projection_pitch = static_cast<int>(align(channels, 32) + 16);
-  front.windows_pitch = align(channels * pitch, 16);
+  front.channel_pitch = layer.channels | 1;
+  front.mean_pitch = (layer.channels / 2 + 1) | 1;
+  front.windows_pitch = align(window * static_cast<size_t>(front.channel_pitch) * sizeof(float), 16);
+  front.means_pitch = align(window * static_cast<size_t>(front.mean_pitch) * sizeof(float), 16);
   front.keys_pitch = align(static_cast<size_t>(front.sort_size) * 8, 16);
   front.lists_pitch = align(channels * 20, 16) + 2 * align(channels * 8, 16) + kTotalsBytes;
-  const size_t means = (channels / 2 + 1) * pitch;
-  const auto work = [&](int group) {
-    const auto projections =
-        static_cast<size_t>(group) * (static_cast<size_t>(front.projection_pitch) + 17) * sizeof(float);
-    return align(std::max(projections, means), 16);
-  };
   const size_t limit = limits.shared_per_block;
-  const size_t lists = front.keys_pitch + front.lists_pitch;
-  // Windows too large even with one hyperplane at a time go to the workspace and no longer compete for space.
-  const size_t windows = lists + work(1) + front.windows_pitch <= limit ? front.windows_pitch : 0;
-  const auto per_patch = [&](int group) { return lists + windows + work(group); };
-  front.hyperplane_group = std::min(max_hyperplanes, kMaxHyperplaneGroup);
-  while (front.hyperplane_group > 1 && per_patch(front.hyperplane_group) > limit) front.hyperplane_group /= 2;
+  choose_group(front, limit, max_hyperplanes);
+  front.projections_pitch = projection_bytes(front, front.hyperplane_group);
   // As many patches as give every thread a channel, while two blocks fit a multiprocessor.
   const size_t roomy = std::min(limit, limits.shared_per_multiprocessor / 2 - kSharedReserve);
+  const size_t each = patch_bytes(front, front.hyperplane_group);
   front.patches_per_block = 1;
   while (front.patches_per_block < kMaxFrontPatches && front.patches_per_block * 2 * layer.channels <= kFrontThreads &&
-         per_patch(front.hyperplane_group) * static_cast<size_t>(front.patches_per_block) * 2 <= roomy) {
+         each * static_cast<size_t>(front.patches_per_block) * 2 <= roomy) {
     front.patches_per_block *= 2;
   }
   const auto patches = static_cast<size_t>(front.patches_per_block);
-  front.lanes = kFrontThreads / front.patches_per_block;
-  front.work_pitch = work(front.hyperplane_group);
   Arena arena{limit};
   front.keys = arena.place(front.keys_pitch * patches);
-  front.work = arena.place(front.work_pitch * patches);
+  const bool together = each * patches <= limit;
+  front.projections = arena.place(
+      (together ? std::max(front.projections_pitch, front.means_pitch) : front.projections_pitch) * patches);
+  if (together) front.projections_pitch = front.means_pitch = std::max(front.projections_pitch, front.means_pitch);
   front.lists = arena.place(front.lists_pitch * patches);
   front.windows = arena.place(front.windows_pitch * patches);
+  front.means = together ? front.projections : arena.place(front.means_pitch * patches);
   front.shared = arena.shared;
   front.slot = align(arena.slot, 256);
+  // Threads enough to hide latency: where a block leaves no room for others it needs more of its own.
+  const size_t blocks = std::max<size_t>(limits.shared_per_multiprocessor / (front.shared + kSharedReserve), 1);
+  int threads = kFrontThreads;
+  while (2 * threads <= limits.front_threads && blocks * static_cast<size_t>(2 * threads) <= kMaxFrontThreads) {
+    threads *= 2;
+  }
+  front.lanes = threads / front.patches_per_block;
   return front;
 }
 
@@ -181,7 +208,6 @@ LayerPlan plan_layer(const haste_conv_params& params, size_t element, const Devi
   layer.window_h = layer.patch + layer.kernel_h - 1;
   layer.window_w = layer.patch + layer.kernel_w - 1;
   layer.window = layer.window_h * layer.window_w;
-  layer.window_pitch = layer.window | 1;
   // A multiple of four, for loads of 16 bytes, but not of eight: then the four buckets that a warp reads at once for a
   // matrix product lie in different banks.
   layer.merged_pitch = static_cast<int>(align(static_cast<size_t>(layer.window), 4));

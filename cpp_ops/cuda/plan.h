@@ -18,8 +18,9 @@ struct DeviceLimits {
   int multiprocessors;
   size_t shared_per_block;  // the opt-in maximum
   size_t shared_per_multiprocessor;
-  size_t l2;    // bytes of cache
-  bool matrix;  // tensor cores that are worth three TF32 products for one of float32
+  size_t l2;          // bytes of cache
+  int front_threads;  // that a block of the front kernel may have
+  bool matrix;        // tensor cores that are worth three TF32 products for one of float32
 };
 
 // A part of a block's working memory: in shared memory, or in the block's slot of the workspace where it is too large.
@@ -32,14 +33,14 @@ constexpr int kConvolveWarps = 8;    // of a block on lanes
 constexpr int kMatrixChannels = 32;  // output channels of a warp on tensor cores
 constexpr int kBucketsPerStep = 8;   // that it multiplies at once
 constexpr int kMaxMatrixWarps = 8;   // of a block
-constexpr int kFrontThreads = 256;
+constexpr int kFrontThreads = 256;   // of a block of the front kernel, or more where few blocks fit
+constexpr int kMaxFrontThreads = 1024;
 constexpr int kMaxFrontPatches = 8;  // patches of one block of the front kernel
 
 // What follows from a layer and a GPU alone.
 struct LayerPlan {
   int channels, filters, kernel_h, kernel_w, patch;
   int window_h, window_w, window;  // q_h, q_w, q_h * q_w
-  int window_pitch;                // floats between channels of gathered windows: odd, so that lanes hit all banks
   int merged_pitch;                // floats between merged windows in the workspace: a multiple of four
   int outputs;                     // pixels of a pass
   int passes;                      // over the buckets of a patch: more than one only where it has more pixels
@@ -60,13 +61,17 @@ struct FrontPlan {
   int hyperplane_group;  // hyperplanes projected together
   int sort_size;         // C rounded up to a power of two
   int projection_pitch;  // floats between hyperplanes
-  Region windows;        // float [C][window_pitch]
-  Region work;           // projections, partial sums and means; afterwards the bucket means, float [C/2][window_pitch]
+  int channel_pitch;     // floats between pixels of gathered windows: odd, so that lanes hit all banks either way
+  int mean_pitch;        // likewise, of the buckets' means
+  Region windows;        // float [window][channel_pitch]
+  Region projections;    // with their partial sums and means
+  Region means;          // float [window][mean_pitch], where there is room in place of projections, no longer needed
   Region keys;           // uint64 [sort_size]: code << 32 | channel
   Region lists;  // float coefficient [C], int head [C], int remaining [C], int awake [C], int state [C], uint64 scan
                  // [2][C], totals
-  size_t windows_pitch, work_pitch, keys_pitch, lists_pitch;  // bytes
-  size_t shared, slot;                                        // bytes per block
+  size_t windows_pitch, projections_pitch, means_pitch, keys_pitch, lists_pitch;  // bytes
+  size_t shared, slot;                                                            // bytes per block
+  int threads() const { return lanes * patches_per_block; }
 };
 
 // How a block of Shape::kMatrix is cut.

@@ -115,7 +115,7 @@ def test_plans_fit_the_gpu(host: Target, gpu: Gpu, layer: tuple[int, int, int, i
         assert made.convolve_shared <= gpu.shared_per_block
         weights = channels * kernel**2 * made.tile * np.dtype(dtype).itemsize
         assert not made.resident or weights < made.convolve_shared
-        assert made.lanes * made.patches_per_block == 256
+        assert made.lanes * made.patches_per_block in (256, 512, 1024)
         assert made.lanes >= 32
         assert made.chunk <= made.patches
         assert made.front_blocks == -(-made.chunk // made.patches_per_block)
