@@ -33,7 +33,7 @@ extern __shared__ __align__(16) unsigned char shared_memory[];
 
 // Before compute capability 7.0 not every GPU has registers for more threads.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
-constexpr int kFrontBound = kFrontThreads;
+constexpr int kFrontBound = 512;
 #else
 constexpr int kFrontBound = kMaxFrontThreads;
 #endif
@@ -49,12 +49,17 @@ __global__ void __launch_bounds__(kConvolveWarps* kWarp) haste_convolve(const HA
   convolve_block<Method, kTile, kResident, T>(args, block, shared_memory);
 }
 
-// Two blocks of 128 threads, or one of 256: up to 255 registers a thread.
-template <int kPixelTiles, int kTaps, class T>
-__global__ void __launch_bounds__(kMaxMatrixWarps* kWarp)
-    haste_convolve_matrix(const HASTE_ARGUMENT ConvolveArgs args) {
+// Two blocks of 128 threads to a multiprocessor, or one of 256: up to 255 registers a thread.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
+constexpr int kGridBound = 128;
+#else
+constexpr int kGridBound = kMaxGridWarps * kWarp;
+#endif
+
+template <class Form, class T>
+__global__ void __launch_bounds__(kGridBound) haste_convolve_grid(const HASTE_ARGUMENT ConvolveArgs args) {
   const Block block{static_cast<int>(blockIdx.x), 0, static_cast<int>(blockDim.x)};
-  convolve_matrix_block<kPixelTiles, kTaps, T>(args, block, shared_memory);
+  convolve_warps_block<Form, T>(args, block, shared_memory);
 }
 
 __global__ void haste_statistics(const unsigned long long* counters, float* stats) {
@@ -99,26 +104,12 @@ ConvolveKernel tiled_kernel(const LayerPlan& layer) {
   }
 }
 
-template <int kPixelTiles, class T>
-ConvolveKernel matrix_kernel(const LayerPlan& layer) {
-  if (layer.kernel_w == 3) return haste_convolve_matrix<kPixelTiles, 3, T>;
-  return haste_convolve_matrix<kPixelTiles, 1, T>;
-}
-
 template <class T>
 ConvolveKernel typed_kernel(const LayerPlan& layer) {
   switch (layer.shape) {
     case Shape::kMatrix:
-      switch (layer.outputs) {
-        case 16:
-          return matrix_kernel<2, T>(layer);
-        case 40:
-          return matrix_kernel<5, T>(layer);
-        case 56:
-          return matrix_kernel<7, T>(layer);
-        default:
-          return matrix_kernel<8, T>(layer);
-      }
+    case Shape::kRows:
+      return with_form(layer, [](auto form) -> ConvolveKernel { return haste_convolve_grid<decltype(form), T>; });
     case Shape::kWinograd3x3:
       return tiled_kernel<Winograd3x3, T>(layer);
     case Shape::kDirect1x1:
@@ -177,7 +168,7 @@ static bool has_fast_tf32(int major, int minor) {
   const bool fast = (major == 8 && (minor == 0 || minor == 7)) || (major >= 9 && major <= 11);
   if (!fast) return false;
   cudaFuncAttributes attributes{};
-  const auto kernel = reinterpret_cast<const void*>(haste_convolve_matrix<7, 3, float>);
+  const auto kernel = reinterpret_cast<const void*>(haste_convolve_grid<Matrix<7, 3>, float>);
   check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
   return attributes.ptxVersion >= 80;
 }
@@ -194,7 +185,7 @@ DeviceLimits limits() {
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor)),
           static_cast<size_t>(attribute(cudaDevAttrL2CacheSize)),
-          major >= 7 ? kMaxFrontThreads : kFrontThreads,
+          attribute(cudaDevAttrMaxRegistersPerBlock),
           has_fast_tf32(major, attribute(cudaDevAttrComputeCapabilityMinor))};
 }
 
@@ -261,9 +252,9 @@ void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void*
 
 void launch_convolve(const ConvolveArgs& args, haste_cuda_type type, void* stream) {
   const ConvolveKernel kernel = convolve_kernel(args.layer, type);
-  if (args.layer.shape == Shape::kMatrix) {
-    const auto blocks = static_cast<unsigned>(args.patches * args.layer.passes * args.matrix.output_blocks);
-    kernel<<<blocks, args.matrix.warps() * kWarp, args.matrix.shared, stream_of(stream)>>>(args);
+  if (has_grid(args.layer.shape)) {
+    const auto blocks = static_cast<unsigned>(args.patches * args.layer.passes * args.grid.output_blocks);
+    kernel<<<blocks, args.grid.warps() * kWarp, args.grid.shared, stream_of(stream)>>>(args);
   } else {
     const dim3 grid(static_cast<unsigned>(args.layer.tiles()), static_cast<unsigned>(args.blocks));
     kernel<<<grid, kConvolveWarps * kWarp, args.layer.convolve_shared, stream_of(stream)>>>(args);

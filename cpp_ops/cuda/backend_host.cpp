@@ -16,7 +16,7 @@ thread_local uint32_t host_thread_order = 0;
 
 namespace {
 
-thread_local DeviceLimits host_limits{4, 99 << 10, 100 << 10, size_t{4} << 20, kMaxFrontThreads, false};
+thread_local DeviceLimits host_limits{4, 99 << 10, 100 << 10, size_t{4} << 20, 1 << 16, false};
 
 // Filled with a NaN pattern before each block, so that reading what nobody wrote shows.
 std::vector<uint64_t> poisoned(size_t bytes) {
@@ -51,37 +51,23 @@ void convolve_tiles(const ConvolveArgs& args) {
   }
 }
 
-template <int kPixelTiles, int kTaps, class T>
-void convolve_matrix_blocks(const ConvolveArgs& args) {
-  const int64_t blocks = args.patches * args.layer.passes * args.matrix.output_blocks;
+template <class Form, class T>
+void convolve_grid(const ConvolveArgs& args) {
+  const int64_t blocks = args.patches * args.layer.passes * args.grid.output_blocks;
   for (int64_t i = 0; i < blocks; i++) {
-    std::vector<uint64_t> shared = poisoned(args.matrix.shared + 8);
+    std::vector<uint64_t> shared = poisoned(args.grid.shared + 8);
     auto* memory = reinterpret_cast<unsigned char*>(shared.data());
     memory += reinterpret_cast<uintptr_t>(memory) % 16;
-    convolve_matrix_block<kPixelTiles, kTaps, T>(args, {static_cast<int>(i), 0, args.matrix.warps() * kWarp}, memory);
+    convolve_warps_block<Form, T>(args, {static_cast<int>(i), 0, args.grid.warps() * kWarp}, memory);
   }
-}
-
-template <int kPixelTiles, class T>
-void convolve_matrix(const ConvolveArgs& args) {
-  if (args.layer.kernel_w == 3) return convolve_matrix_blocks<kPixelTiles, 3, T>(args);
-  convolve_matrix_blocks<kPixelTiles, 1, T>(args);
 }
 
 template <class T>
 void convolve(const ConvolveArgs& args) {
   switch (args.layer.shape) {
     case Shape::kMatrix:
-      switch (args.layer.outputs) {
-        case 16:
-          return convolve_matrix<2, T>(args);
-        case 40:
-          return convolve_matrix<5, T>(args);
-        case 56:
-          return convolve_matrix<7, T>(args);
-        default:
-          return convolve_matrix<8, T>(args);
-      }
+    case Shape::kRows:
+      return with_form(args.layer, [&](auto form) { convolve_grid<decltype(form), T>(args); });
     case Shape::kWinograd3x3:
       return convolve_tiles<Winograd3x3, T>(args);
     case Shape::kDirect1x1:
@@ -183,10 +169,9 @@ extern "C" HASTE_API void haste_cuda_host_thread_order(uint32_t order) {
 }
 
 extern "C" HASTE_API void haste_cuda_host_limits(int multiprocessors, size_t shared_per_block,
-                                                 size_t shared_per_multiprocessor, size_t l2, int matrix) {
-  using haste::cuda::kMaxFrontThreads;
-  haste::cuda::host_limits = {multiprocessors,  shared_per_block, shared_per_multiprocessor, l2,
-                              kMaxFrontThreads, matrix != 0};
+                                                 size_t shared_per_multiprocessor, size_t l2, int registers,
+                                                 int matrix) {
+  haste::cuda::host_limits = {multiprocessors, shared_per_block, shared_per_multiprocessor, l2, registers, matrix != 0};
 }
 
 // What is planned for a layer and a run on the GPU of haste_cuda_host_limits, in the order of tests/cuda/test_plan.py.
@@ -209,11 +194,11 @@ extern "C" HASTE_API void haste_cuda_host_plan(const haste_conv_params* params, 
                            static_cast<size_t>(run.chunk),
                            static_cast<size_t>(run.front_blocks),
                            static_cast<size_t>(run.convolve_blocks),
-                           layer.shape == Shape::kMatrix,
-                           static_cast<size_t>(run.matrix.output_warps),
-                           static_cast<size_t>(run.matrix.bucket_warps),
-                           static_cast<size_t>(run.matrix.output_blocks),
-                           run.matrix.shared,
+                           static_cast<size_t>(layer.shape),
+                           static_cast<size_t>(run.grid.output_warps),
+                           static_cast<size_t>(run.grid.bucket_warps),
+                           static_cast<size_t>(run.grid.output_blocks),
+                           run.grid.shared,
                            run.workspace};
   for (const size_t value : values) *out++ = static_cast<int64_t>(value);
 }

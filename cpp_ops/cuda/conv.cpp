@@ -152,7 +152,7 @@ ConvolveArgs Conv::convolve_args(const haste_cuda_run_args& args, const RunPlan&
   convolve.grid_h = plan.grid_h;
   convolve.grid_w = plan.grid_w;
   convolve.blocks = plan.convolve_blocks;
-  convolve.matrix = plan.matrix;
+  convolve.grid = plan.grid;
   convolve.headers = at<PatchHeader>(args.workspace, plan.headers_at);
   convolve.members = at<Member>(args.workspace, plan.members_at);
   convolve.first = at<int>(args.workspace, plan.first_at);

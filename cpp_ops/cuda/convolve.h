@@ -1,5 +1,5 @@
 // The second kernel: merge the filters of each bucket and convolve. Merged filters are never stored. This is what its
-// forms share: on lanes (convolve_lanes.h) and on tensor cores (convolve_matrix.h).
+// forms share (convolve_lanes.h, convolve_warps.h).
 #pragma once
 
 #include "activation.h"
@@ -18,8 +18,8 @@ struct ConvolveArgs {
   const void* z;  // or null
   int64_t grid_h, grid_w;
   int64_t first_patch, patches;  // of this launch
-  int64_t blocks;                // along the patches, of the forms on lanes
-  MatrixShape matrix;            // of the form on tensor cores
+  int64_t blocks;                // along the patches, of convolve_lanes.h
+  WarpGrid grid;                 // of convolve_warps.h
   const PatchHeader* headers;
   const Member* members;
   const int* first;

@@ -1,4 +1,5 @@
-// Merging and convolving on the multiply-add units of lanes.
+// Merging and convolving where a lane has one output channel: patches of 3, and whatever convolve_warps.h does not
+// take.
 //
 // A block owns a tile of output channels, keeps its weights in shared memory where they fit, and walks over patches,
 // one per warp at a time. A lane owns one output channel of the tile and all output pixels of the patch; where a tile

@@ -117,6 +117,13 @@ HASTE_DEVICE void each_lane(int warp, const Phase& phase) {
 #endif
 }
 
+// Between lanes that write shared memory and others of their warp that read it.
+HASTE_DEVICE void sync_warp() {
+#if defined(__CUDA_ARCH__)
+  __syncwarp();
+#endif
+}
+
 // Exactly one rounding each: the compiler may contract neither into a fused multiply-add.
 HASTE_DEVICE float add_rn(float a, float b) {
 #if defined(__CUDA_ARCH__)
@@ -131,6 +138,19 @@ HASTE_DEVICE float div_rn(float a, float b) {
   return __fdiv_rn(a, b);
 #else
   return a / b;
+#endif
+}
+
+// Four floats of shared memory, 16-byte aligned.
+HASTE_DEVICE void copy4(const float* p, float* out) {
+#if defined(__CUDA_ARCH__)
+  const float4 v = *reinterpret_cast<const float4*>(p);
+  out[0] = v.x;
+  out[1] = v.y;
+  out[2] = v.z;
+  out[3] = v.w;
+#else
+  std::memcpy(out, p, 16);
 #endif
 }
 

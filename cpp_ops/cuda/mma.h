@@ -45,13 +45,6 @@ struct Sum {
   float value[4];
 };
 
-HASTE_DEVICE int mma_group(int lane) {
-  return lane / 4;
-}
-HASTE_DEVICE int mma_member(int lane) {
-  return lane % 4;
-}
-
 #if defined(__CUDA_ARCH__)
 
 HASTE_DEVICE void mma(Sum& d, const FactorA& a, const FactorB& b) {

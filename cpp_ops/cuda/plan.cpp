@@ -26,21 +26,27 @@ int power_of_two_at_least(int64_t n) {
   return power;
 }
 
-// Two buffers of split windows for each of a block's bucket warps, then the sums of all warps.
-size_t matrix_shared(const LayerPlan& layer, const MatrixShape& shape) {
-  const auto pixels = static_cast<size_t>(shape.steps * (kBucketsPerStep / 2) * (layer.merged_pitch + 2));
-  const size_t windows = 2 * static_cast<size_t>(shape.bucket_warps) * pixels * 16;
-  const auto sums = static_cast<size_t>(shape.warps() * kMatrixChannels * layer.outputs) * sizeof(float);
-  return std::max(windows, sums);
+// Taps of a kernel row that are merged together (Form::kTaps of convolve_warps.h).
+int taps_at_once(const LayerPlan& layer) {
+  return layer.kernel_w == 3 ? 3 : 1;
+}
+
+// Staged windows and the warps' scratch; then the sums of all warps take their place.
+size_t grid_shared(const LayerPlan& layer, const WarpGrid& grid) {
+  const bool matrix = layer.shape == Shape::kMatrix;
+  const size_t pitch = static_cast<size_t>(layer.merged_pitch) + (matrix ? 2 : 0);
+  const auto buckets = static_cast<size_t>(2 * grid.bucket_warps * grid.steps * kBucketsPerStep);
+  const auto warps = static_cast<size_t>(grid.warps());
+  const size_t windows = buckets * pitch * (matrix ? 8 : 4);
+  const auto filters = static_cast<size_t>(kBucketsPerStep * (taps_at_once(layer) * kWarpChannels + 8)) * sizeof(float);
+  const size_t sums = warps * static_cast<size_t>(kWarpChannels * layer.outputs) * sizeof(float);
+  return std::max(windows + (matrix ? 0 : warps * filters), sums);
 }
 
 // Kernels of one tap have little to do in a step; a barrier then serves several.
-int matrix_steps(const LayerPlan& layer) {
+int steps_of(const LayerPlan& layer) {
   return layer.taps() == 1 ? 4 : 1;
 }
-
-// Smaller patches would leave most columns of a product empty.
-constexpr int kMinMatrixPatch = 3;
 
 // Pixels of a pass on tensor cores: tiles of eight, in the numbers that a kernel exists for.
 int matrix_outputs(int pixels) {
@@ -50,29 +56,48 @@ int matrix_outputs(int pixels) {
   return 64;
 }
 
+// Whether the layer has a form of convolve_warps.h on this GPU. Smaller patches would leave most columns of a matrix
+// product empty, and reuse too little on multiply-add units; larger ones than 8 have too many rows for a warp.
+bool plan_warps(LayerPlan& layer, const DeviceLimits& limits) {
+  const int pixels = layer.patch * layer.patch;
+  if (limits.matrix && layer.patch >= 3) {
+    layer.shape = Shape::kMatrix;
+    layer.outputs = matrix_outputs(pixels);
+  } else if (layer.patch >= 4 && layer.patch <= 8) {
+    layer.shape = Shape::kRows;
+    layer.outputs = pixels;
+  } else {
+    return false;
+  }
+  layer.passes = static_cast<int>(ceil_div(pixels, layer.outputs));
+  layer.tile = static_cast<int>(align(static_cast<size_t>(layer.filters), kWarpChannels));
+  return grid_shared(layer, {1, 1, 1, steps_of(layer), 0}) <= limits.shared_per_block;
+}
+
 // Warps that share the staged windows, as long as there are blocks for two on every multiprocessor. Then so many
 // warps that go through different buckets, as long as each has buckets and the GPU has room for warps.
-MatrixShape choose_matrix(const LayerPlan& layer, const DeviceLimits& limits, int64_t patches) {
-  MatrixShape shape{4, 1, 0, matrix_steps(layer), 0};
-  const int tiles = layer.tile / kMatrixChannels;
+WarpGrid choose_grid(const LayerPlan& layer, const DeviceLimits& limits, int64_t patches) {
+  WarpGrid grid{4, 1, 0, steps_of(layer), 0};
+  const int tiles = layer.tile / kWarpChannels;
   const int64_t units = patches * layer.passes * tiles;  // of one warp and all buckets
-  while (shape.output_warps > 1 &&
-         (tiles % shape.output_warps != 0 || units / shape.output_warps < int64_t{limits.multiprocessors} * 2)) {
-    shape.output_warps /= 2;
+  while (grid.output_warps > 1 &&
+         (tiles % grid.output_warps != 0 || units / grid.output_warps < int64_t{limits.multiprocessors} * 2)) {
+    grid.output_warps /= 2;
   }
-  const int64_t rounds = ceil_div(layer.channels, shape.steps * kBucketsPerStep);
+  const int64_t rounds = ceil_div(layer.channels, grid.steps * kBucketsPerStep);
+  const int most = std::min(kMaxGridWarps, limits.registers / (256 * 32));  // of at most 255 registers a thread
   const auto useful = [&](int bucket_warps) {
-    const bool few = shape.output_warps * bucket_warps <= 4;
-    return bucket_warps <= rounds && shape.output_warps * bucket_warps <= kMaxMatrixWarps &&
+    const bool few = grid.output_warps * bucket_warps <= 4;
+    return bucket_warps <= rounds && grid.output_warps * bucket_warps <= most &&
            (few || units * bucket_warps <= int64_t{limits.multiprocessors} * 8);
   };
-  while (useful(2 * shape.bucket_warps)) shape.bucket_warps *= 2;
-  while (shape.warps() > 1 && matrix_shared(layer, shape) > limits.shared_per_block) {
-    (shape.bucket_warps > 1 ? shape.bucket_warps : shape.output_warps) /= 2;
+  while (useful(2 * grid.bucket_warps)) grid.bucket_warps *= 2;
+  while (grid.warps() > 1 && grid_shared(layer, grid) > limits.shared_per_block) {
+    (grid.bucket_warps > 1 ? grid.bucket_warps : grid.output_warps) /= 2;
   }
-  shape.output_blocks = tiles / shape.output_warps;
-  shape.shared = matrix_shared(layer, shape);
-  return shape;
+  grid.output_blocks = tiles / grid.output_warps;
+  grid.shared = grid_shared(layer, grid);
+  return grid;
 }
 
 size_t convolve_scratch(const LayerPlan& layer) {
@@ -185,15 +210,12 @@ FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max
   // Threads enough to hide latency: where a block leaves no room for others it needs more of its own.
   const size_t blocks = std::max<size_t>(limits.shared_per_multiprocessor / (front.shared + kSharedReserve), 1);
   int threads = kFrontThreads;
-  while (2 * threads <= limits.front_threads && blocks * static_cast<size_t>(2 * threads) <= kMaxFrontThreads) {
+  const int most = std::min(kMaxFrontThreads, limits.registers / 64);
+  while (2 * threads <= most && blocks * static_cast<size_t>(2 * threads) <= kMaxFrontThreads) {
     threads *= 2;
   }
   front.lanes = threads / front.patches_per_block;
   return front;
-}
-
-int passes_of(const LayerPlan& layer) {
-  return static_cast<int>(ceil_div(int64_t{layer.patch} * layer.patch, layer.outputs));
 }
 
 }  // namespace
@@ -213,19 +235,13 @@ LayerPlan plan_layer(const haste_conv_params& params, size_t element, const Devi
   layer.merged_pitch = static_cast<int>(align(static_cast<size_t>(layer.window), 4));
   if (layer.merged_pitch % 8 == 0) layer.merged_pitch += 4;
   layer.element = element;
-  if (limits.matrix && layer.patch >= kMinMatrixPatch) {
-    layer.shape = Shape::kMatrix;
-    layer.outputs = matrix_outputs(layer.patch * layer.patch);
-    layer.passes = passes_of(layer);
-    layer.tile = static_cast<int>(align(static_cast<size_t>(layer.filters), kMatrixChannels));
-    if (matrix_shared(layer, {1, 1, 1, matrix_steps(layer), 0}) <= limits.shared_per_block) return layer;
-  }
+  if (plan_warps(layer, limits)) return layer;
   const bool square = layer.patch == 3 && layer.kernel_h == layer.kernel_w;
   layer.shape = square && layer.kernel_h == 3   ? Shape::kWinograd3x3
                 : square && layer.kernel_h == 1 ? Shape::kDirect1x1
                                                 : Shape::kGeneric;
   layer.outputs = layer.shape == Shape::kGeneric ? 16 : 9;
-  layer.passes = passes_of(layer);
+  layer.passes = static_cast<int>(ceil_div(int64_t{layer.patch} * layer.patch, layer.outputs));
   choose_tile(layer, limits);
   return layer;
 }
@@ -257,7 +273,7 @@ RunPlan plan_run(const LayerPlan& layer, const haste_conv_params& params, const 
   // Enough blocks for two waves, but no more than one patch per warp: each stages its weights anew.
   const int64_t wanted = ceil_div(int64_t{limits.multiprocessors} * 4, layer.tiles());
   run.convolve_blocks = std::clamp<int64_t>(wanted, 1, ceil_div(run.chunk, kConvolveWarps));
-  if (layer.shape == Shape::kMatrix) run.matrix = choose_matrix(layer, limits, run.chunk);
+  if (has_grid(layer.shape)) run.grid = choose_grid(layer, limits, run.chunk);
 
   const auto chunk = static_cast<size_t>(run.chunk);
   run.counters_at = 0;

@@ -10,17 +10,23 @@
 
 namespace haste::cuda {
 
-// How a patch is convolved: on lanes (convolve_lanes.h), or on tensor cores (convolve_matrix.h).
-enum class Shape { kWinograd3x3, kDirect1x1, kGeneric, kMatrix };
+// How a patch is convolved: a lane an output channel (convolve_lanes.h), or a warp 32 of them, on tensor cores
+// (convolve_matrix.h) or on multiply-add units (convolve_rows.h).
+enum class Shape { kWinograd3x3, kDirect1x1, kGeneric, kMatrix, kRows };
+
+// Of convolve_warps.h.
+inline bool has_grid(Shape shape) {
+  return shape == Shape::kMatrix || shape == Shape::kRows;
+}
 
 // What a plan needs to know of a GPU.
 struct DeviceLimits {
   int multiprocessors;
   size_t shared_per_block;  // the opt-in maximum
   size_t shared_per_multiprocessor;
-  size_t l2;          // bytes of cache
-  int front_threads;  // that a block of the front kernel may have
-  bool matrix;        // tensor cores that are worth three TF32 products for one of float32
+  size_t l2;      // bytes of cache
+  int registers;  // per block
+  bool matrix;    // tensor cores that are worth three TF32 products for one of float32
 };
 
 // A part of a block's working memory: in shared memory, or in the block's slot of the workspace where it is too large.
@@ -29,11 +35,11 @@ struct Region {
   size_t offset;  // bytes from the start of shared memory or of the slot
 };
 
-constexpr int kConvolveWarps = 8;    // of a block on lanes
-constexpr int kMatrixChannels = 32;  // output channels of a warp on tensor cores
-constexpr int kBucketsPerStep = 8;   // that it multiplies at once
-constexpr int kMaxMatrixWarps = 8;   // of a block
-constexpr int kFrontThreads = 256;   // of a block of the front kernel, or more where few blocks fit
+constexpr int kConvolveWarps = 8;   // of a block of convolve_lanes.h
+constexpr int kWarpChannels = 32;   // output channels of a warp of convolve_warps.h
+constexpr int kBucketsPerStep = 8;  // that it multiplies at once
+constexpr int kMaxGridWarps = 8;    // of its block
+constexpr int kFrontThreads = 256;  // of a block of the front kernel, or more where few blocks fit
 constexpr int kMaxFrontThreads = 1024;
 constexpr int kMaxFrontPatches = 8;  // patches of one block of the front kernel
 
@@ -45,9 +51,9 @@ struct LayerPlan {
   int outputs;                     // pixels of a pass
   int passes;                      // over the buckets of a patch: more than one only where it has more pixels
   Shape shape;
-  int tile;       // output channels that are packed together. On lanes those of a block, 32, 16 or 8: then 32/tile lane
-                  // groups share a patch's buckets. On tensor cores all of them, in multiples of 32
-  bool resident;  // on lanes: a block keeps the weights of its tile in shared memory
+  int tile;        // output channels that are packed together. Of convolve_lanes.h those of a block, 32, 16 or 8: then
+                   // 32/tile lane groups share a patch's buckets. Else all of them, in multiples of 32
+  bool resident;   // convolve_lanes.h: a block keeps the weights of its tile in shared memory
   size_t element;  // bytes of a stored activation or weight
   size_t convolve_shared;
   int tiles() const { return (filters + tile - 1) / tile; }
@@ -74,8 +80,8 @@ struct FrontPlan {
   int threads() const { return lanes * patches_per_block; }
 };
 
-// How a block of Shape::kMatrix is cut.
-struct MatrixShape {
+// How a block of convolve_warps.h is cut.
+struct WarpGrid {
   int output_warps;   // warps with output channels of their own, on the same buckets
   int bucket_warps;   // warps with buckets of their own, on the same output channels
   int output_blocks;  // blocks of a patch along the output channels
@@ -92,8 +98,8 @@ struct RunPlan {
   FrontPlan front;
   int first_pitch;          // ints kept per patch for the beginnings of its merged buckets
   int front_blocks;         // of a full chunk
-  int64_t convolve_blocks;  // along the patches, on lanes
-  MatrixShape matrix;
+  int64_t convolve_blocks;  // along the patches, of convolve_lanes.h
+  WarpGrid grid;            // of convolve_warps.h
   size_t members_at, first_at, windows_at, headers_at, slots_at, counters_at;  // offsets in the workspace
   size_t workspace;                                                            // bytes
 };

@@ -37,10 +37,10 @@ TYPE = {"float32": 0, "float16": 1}
 GUARD_BYTES = 256
 GUARD_VALUE = 0xA5
 """Bytes on both sides of every device buffer, and what they must still hold after a run."""
-LIMITS = (4, 99 << 10, 100 << 10, 4 << 20, 0)
+LIMITS = (4, 99 << 10, 100 << 10, 4 << 20, 1 << 16, 0)
 """A small GPU for the host library to plan for: multiprocessors, shared memory per block and per multiprocessor, L2
-(bytes), and whether its tensor cores are worth using."""
-MATRIX_LIMITS = (4, 163 << 10, 164 << 10, 4 << 20, 1)
+(bytes), registers per block, and whether its tensor cores are worth using."""
+MATRIX_LIMITS = (4, 163 << 10, 164 << 10, 4 << 20, 1 << 16, 1)
 """One that convolves on tensor cores."""
 
 
@@ -196,7 +196,7 @@ def _load(path: Path) -> ctypes.CDLL:
     }
     if hasattr(lib, "haste_cuda_host_thread_order"):
         signatures["haste_cuda_host_thread_order"] = (None, [c_uint32])
-        signatures["haste_cuda_host_limits"] = (None, [c_int, c_size_t, c_size_t, c_size_t, c_int])
+        signatures["haste_cuda_host_limits"] = (None, [c_int, c_size_t, c_size_t, c_size_t, c_int, c_int])
         signatures["haste_cuda_host_plan"] = (
             None,
             [POINTER(ConvParams), c_int, c_int64, c_int64, c_int64, POINTER(c_int64)],

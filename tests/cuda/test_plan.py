@@ -19,6 +19,10 @@ from tests.operator.c_api import ConvParams
 from tests.operator.cases import Case, build
 
 
+LANES, MATRIX, ROWS = range(3), 3, 4
+"""Shapes of a plan: those where a lane has one output channel, tensor cores, and rows on multiply-add units."""
+
+
 class Plan(NamedTuple):
     """What haste_cuda_host_plan writes, in its order."""
 
@@ -35,11 +39,11 @@ class Plan(NamedTuple):
     chunk: int
     front_blocks: int
     convolve_blocks: int
-    is_matrix: int
+    shape: int
     output_warps: int
     bucket_warps: int
     output_blocks: int
-    matrix_shared: int
+    grid_shared: int
     workspace: int
 
 
@@ -52,17 +56,18 @@ class Gpu:
     shared_per_multiprocessor: int
     l2: int
     matrix: bool = False
+    registers: int = 1 << 16
 
     def use(self, host: Target) -> None:
         host.limits = (
             *(self.multiprocessors, self.shared_per_block, self.shared_per_multiprocessor, self.l2),
-            int(self.matrix),
+            *(self.registers, int(self.matrix)),
         )
         host.plan_for_limits()
 
 
 GPUS = {
-    "Jetson Nano (5.3)": Gpu(1, 48 << 10, 64 << 10, 256 << 10),
+    "Jetson Nano (5.3)": Gpu(1, 48 << 10, 64 << 10, 256 << 10, registers=1 << 15),
     "Turing (7.5)": Gpu(40, 64 << 10, 64 << 10, 4 << 20),
     "A100 (8.0)": Gpu(108, 163 << 10, 164 << 10, 40 << 20, matrix=True),
     "Orin (8.7)": Gpu(16, 163 << 10, 164 << 10, 4 << 20, matrix=True),
@@ -122,10 +127,15 @@ def test_plans_fit_the_gpu(host: Target, gpu: Gpu, layer: tuple[int, int, int, i
         assert 1 <= made.convolve_blocks <= 65535
         window = (kernel + patch - 1) ** 2
         assert made.workspace >= made.chunk * channels * window * 4
-        assert made.is_matrix == gpu.matrix
-        if made.is_matrix:
-            assert made.matrix_shared <= gpu.shared_per_block
+        assert made.lanes * made.patches_per_block * 64 <= gpu.registers
+        if gpu.matrix:
+            assert made.shape == MATRIX
+        else:
+            assert made.shape in LANES if patch == 3 else made.shape == ROWS
+        if made.shape not in LANES:
+            assert made.grid_shared <= gpu.shared_per_block
             assert made.output_warps * made.bucket_warps in (1, 2, 4, 8)
+            assert made.output_warps * made.bucket_warps * 32 * 255 <= gpu.registers
             assert made.output_blocks * made.output_warps * 32 == made.tile
             assert outputs <= made.tile < outputs + 32
 
@@ -186,14 +196,16 @@ def test_no_plan_changes_a_result(host: Target, gpu: Gpu, kernel: tuple[int, int
 def test_small_gpus_cover_every_placement(host: Target) -> None:
     """The GPUs above are worth testing only while they lead to different plans."""
     plans = [plan(host, gpu, (64, 40, 3, 10), count=20) for gpu in SMALL.values()]
-    assert [made.is_matrix for made in plans] == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert [made.shape == MATRIX for made in plans] == 6 * [False] + 4 * [True]
     wide = [plan(host, gpu, (64, 120, 3, 10)) for gpu in SMALL.values()]
     assert {made.output_warps for made in wide} == {0, 1, 2, 4}
     assert {made.bucket_warps for made in plans + wide} >= {1, 2, 8}
     for gpu, *made in zip(SMALL.values(), plans, wide, strict=True):
-        assert all(each.matrix_shared <= gpu.shared_per_block for each in made)
-    large = [plan(host, gpu, (64, 40, 3, 10), patch=9) for gpu in SMALL.values()]
-    assert large[-1].is_matrix == 0
+        assert all(each.grid_shared <= gpu.shared_per_block for each in made)
+    large = [plan(host, gpu, (64, 40, 3, 10), patch=7) for gpu in SMALL.values()]
+    assert {made.shape for made in large} >= {MATRIX, ROWS}
+    assert large[0].shape in LANES
+    assert large[-1].shape in LANES
     assert {made.tile for made in plans if made.resident} == {8, 16, 32}
     assert any(not made.resident for made in plans)
     assert {made.windows_shared for made in plans} == {0, 1}
