@@ -35,7 +35,7 @@ int taps_at_once(const LayerPlan& layer) {
 size_t grid_shared(const LayerPlan& layer, const WarpGrid& grid) {
   const bool matrix = layer.shape == Shape::kMatrix;
   const size_t pitch = static_cast<size_t>(layer.merged_pitch) + (matrix ? 2 : 0);
-  const auto buckets = static_cast<size_t>(2 * grid.bucket_warps * grid.steps * kBucketsPerStep);
+  const size_t buckets = 2 * static_cast<size_t>(grid.bucket_warps) * static_cast<size_t>(grid.steps) * kBucketsPerStep;
   const auto warps = static_cast<size_t>(grid.warps());
   const size_t windows = buckets * pitch * (matrix ? 8 : 4);
   const auto filters = static_cast<size_t>(kBucketsPerStep * (taps_at_once(layer) * kWarpChannels + 8)) * sizeof(float);

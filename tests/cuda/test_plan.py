@@ -18,7 +18,6 @@ from tests.cuda.device import LIMITS, MATRIX_LIMITS, TYPE, Target
 from tests.operator.c_api import ConvParams
 from tests.operator.cases import Case, build
 
-
 LANES, MATRIX, ROWS = range(3), 3, 4
 """Shapes of a plan: those where a lane has one output channel, tensor cores, and rows on multiply-add units."""
 
