@@ -1,6 +1,7 @@
 """Times the CUDA kernels of HasteConv against cuDNN, layer by layer, and writes one Markdown table per batch size.
 
-    python tools/gpu/bench.py [--batch 1,8,32] [-L 14] [--shapes FILE] [--json FILE]
+    python tools/gpu/bench.py [--batch 1,8,32] [--patch 7,3] [-L 14] [--shapes FILE] [--json FILE]
+    HASTE_CUDA_TENSOR_CORES=0 python tools/gpu/bench.py             # what multiply-add units alone do
 
 Compared with PyTorch's convolution (cuDNN, benchmark mode, float32) with TF32 off and on. Activations are blocked
 [N, C/16, H, W, 16] for HasteConv, as between the HasteConvs of a compressed model, and NCHW for cuDNN. Every timed
@@ -63,6 +64,7 @@ class Row:
 
     layer: str
     batch: int
+    patch: int
     r: float
     haste: float
     hash_and_group: float
@@ -126,9 +128,11 @@ def blocked(x: Any) -> Any:
 class Haste:
     """HasteConv on a layer, ready to be called again and again."""
 
-    def __init__(self, target: Target, torch: Any, layer: Layer, weights: Any, merge_how: str, count: int) -> None:
+    def __init__(
+        self, target: Target, torch: Any, layer: Layer, weights: Any, merge_how: str, count: int, patch: int
+    ) -> None:
         rng = np.random.default_rng(0)
-        window = (layer.kernel + 2) ** 2
+        window = (layer.kernel + patch - 1) ** 2
         signs = rng.choice(np.array([-1, 1], np.int8), (max(count, 1), window))
         hyperplanes = np.where(rng.random(signs.shape) < 2 / 3, np.int8(0), signs)
         pad = layer.kernel // 2
@@ -137,9 +141,9 @@ class Haste:
             weights.cpu().numpy(),
             np.zeros(layer.outputs, np.float32),
             hyperplanes.astype(np.int8),
-            ConvOptions((pad, pad, pad, pad), merge_how=merge_how, x_layout="blocked", y_layout="blocked"),
+            ConvOptions((pad, pad, pad, pad), patch=patch, merge_how=merge_how, x_layout="blocked", y_layout="blocked"),
         )
-        self.target, self.torch, self.layer, self.count = target, torch, layer, count
+        self.target, self.torch, self.layer, self.count, self.patch = target, torch, layer, count, patch
         self.stats = torch.zeros(8, device="cuda")
 
     def call(self, x: Any, *, count: int | None = None, codes_only: bool = False) -> Callable[[], None]:
@@ -149,7 +153,7 @@ class Haste:
         workspace = self.torch.empty(nbytes, dtype=self.torch.uint8, device="cuda")
         y = self.torch.empty(batch * self.layer.outputs * side * side, device="cuda")
         codes = self.torch.empty(
-            batch * (-(-side // 3)) ** 2 * self.layer.channels, dtype=self.torch.int32, device="cuda"
+            batch * (-(-side // self.patch)) ** 2 * self.layer.channels, dtype=self.torch.int32, device="cuda"
         )
         args = RunArgs(x=x.data_ptr(), batch=batch, height=side, width=side, y=y.data_ptr())
         args.hyperplanes = self.count if count is None else count
@@ -170,8 +174,10 @@ class Haste:
         return float(1 - output.stats[2] / output.stats[1])
 
 
-def measure(target: Target, torch: Any, layer: Layer, batch: int, count: int, peaks: tuple[float, float]) -> Row:
-    """All times of one layer at one batch size."""
+def measure(
+    target: Target, torch: Any, layer: Layer, batch: int, patches: Sequence[int], count: int, peaks: tuple[float, float]
+) -> list[Row]:
+    """All times of one layer at one batch size, a row for each patch."""
     shape = (batch, layer.channels, layer.side, layer.side)
     sets = max(1, min(16, FOOTPRINT // (4 * int(np.prod(shape)))))
     xs = [activations(torch, shape, seed) for seed in range(sets)]
@@ -185,33 +191,48 @@ def measure(target: Target, torch: Any, layer: Layer, batch: int, count: int, pe
             calls = [partial(torch.nn.functional.conv2d, x, weights, padding=layer.kernel // 2) for x in xs]
             times[name] = time_calls(torch, calls)
     blocked_xs = [blocked(x) for x in xs]
-    scaled = Haste(target, torch, layer, weights, "scaled", count)
-    mean = Haste(target, torch, layer, weights, "mean", count)
-    haste = time_calls(torch, [scaled.call(x) for x in blocked_xs])
-    return Row(
-        layer=f"{layer.network} {layer.name} {layer.channels}→{layer.outputs} {layer.kernel}² @{layer.side}²",
-        batch=batch,
-        r=scaled.compression(xs[0][:1]),
-        haste=haste,
-        hash_and_group=time_calls(torch, [scaled.call(x, codes_only=True) for x in blocked_xs]),
-        mean=time_calls(torch, [mean.call(x) for x in blocked_xs]),
-        dense=time_calls(torch, [scaled.call(x, count=0) for x in blocked_xs]),
-        **times,
-        peak_share=layer.flops(batch) / (haste * 1e-6) / peaks[0],
-        bandwidth_share=layer.bytes_moved(batch) / (haste * 1e-6) / peaks[1],
-    )
+    rows = []
+    for patch in patches:
+        scaled = Haste(target, torch, layer, weights, "scaled", count, patch)
+        mean = Haste(target, torch, layer, weights, "mean", count, patch)
+        haste = time_calls(torch, [scaled.call(x) for x in blocked_xs])
+        row = Row(
+            layer=f"{layer.network} {layer.name} {layer.channels}→{layer.outputs} {layer.kernel}² @{layer.side}²",
+            batch=batch,
+            patch=patch,
+            r=scaled.compression(xs[0][:1]),
+            haste=haste,
+            hash_and_group=time_calls(torch, [scaled.call(x, codes_only=True) for x in blocked_xs]),
+            mean=time_calls(torch, [mean.call(x) for x in blocked_xs]),
+            dense=time_calls(torch, [scaled.call(x, count=0) for x in blocked_xs]),
+            **times,
+            peak_share=layer.flops(batch) / (haste * 1e-6) / peaks[0],
+            bandwidth_share=layer.bytes_moved(batch) / (haste * 1e-6) / peaks[1],
+        )
+        rows.append(row)
+    return rows
 
 
 def table(rows: list[Row]) -> str:
     """Markdown, one line per layer."""
     titles = (
-        *("layer", "r", "HasteConv µs", "of it gather + hash", "mean merge", "L = 0", "cuDNN fp32", "cuDNN TF32"),
+        *(
+            "layer",
+            "patch",
+            "r",
+            "HasteConv µs",
+            "of it gather + hash",
+            "mean merge",
+            "L = 0",
+            "cuDNN fp32",
+            "cuDNN TF32",
+        ),
         *("× fp32", "× TF32", "fp32 peak", "bandwidth"),
     )
     head = f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
     times = ("haste", "hash_and_group", "mean", "dense", "cudnn", "cudnn_tf32")
     lines = (
-        f"| {row.layer} | {row.r:.2f} | {' | '.join(f'{getattr(row, name):.1f}' for name in times)} | "
+        f"| {row.layer} | {row.patch} | {row.r:.2f} | {' | '.join(f'{getattr(row, name):.1f}' for name in times)} | "
         f"{row.cudnn / row.haste:.2f} | {row.cudnn_tf32 / row.haste:.2f} | "
         f"{row.peak_share:.0%} | {row.bandwidth_share:.0%} |"
         for row in rows
@@ -223,6 +244,7 @@ def main() -> int:
     """Measure, print, and write the JSON if asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", default="1,8,32")
+    parser.add_argument("--patch", default="7,3", help="sides of patches, one row for each (default: 7,3)")
     parser.add_argument("-L", "--hyperplanes", type=int, default=14)
     parser.add_argument("--shapes", type=Path, default=Path(__file__).with_name("shapes.txt"))
     parser.add_argument("--json", type=Path)
@@ -239,9 +261,12 @@ def main() -> int:
         "written). 'fp32 peak' counts the exact convolution's operations, so compression counts as speed.\n"
     )
     rows = []
+    patches = [int(word) for word in options.patch.split(",")]
     for batch in (int(word) for word in options.batch.split(",")):
         of_batch = [
-            measure(target, torch, layer, batch, options.hyperplanes, peaks) for layer in read_shapes(options.shapes)
+            row
+            for layer in read_shapes(options.shapes)
+            for row in measure(target, torch, layer, batch, patches, options.hyperplanes, peaks)
         ]
         print(f"Batch {batch}\n\n{table(of_batch)}\n")
         rows += of_batch

@@ -83,6 +83,10 @@ def missing() -> str | None:
     return f"neither PyTorch nor CuPy with CUDA works in {sys.executable}"
 
 
+ON_LANES = ["env", "HASTE_CUDA_TENSOR_CORES=0"]
+"""In front of a command: what follows uses multiply-add units alone, where the GPU has a choice."""
+
+
 def sanitizer(tool: str) -> list[str]:
     """compute-sanitizer around the small cases, failing on its findings."""
     options = ["--tool", tool, "--error-exitcode", "1", "--kernel-name", "regex:haste"]
@@ -101,11 +105,16 @@ def steps(options: argparse.Namespace) -> list[Step]:
         Step("configure", cmake),
         Step("build", ["cmake", "--build", str(BUILD), "--parallel", *targets]),
         Step("tests", [sys.executable, "-m", "pytest", "-q", "tests/cuda"]),
+        Step(
+            "tests without tensor cores", [*ON_LANES, sys.executable, "-m", "pytest", "-q", "tests/cuda", "-k", "gpu"]
+        ),
     ]
     if not options.skip_sanitize:
         result += [Step(tool, sanitizer(tool)) for tool in ("memcheck", "racecheck", "initcheck", "synccheck")]
     if not options.skip_bench:
-        result.append(Step("benchmark", [sys.executable, "tools/gpu/bench.py"]))
+        bench = [sys.executable, "tools/gpu/bench.py"]
+        result.append(Step("benchmark", bench))
+        result.append(Step("benchmark without tensor cores", [*ON_LANES, *bench, "--batch", "1,8"]))
     return result
 
 
@@ -120,10 +129,14 @@ def report(done: list[Step], name: str, driver: str) -> str:
         "|---|---|---|",
     ]
     for step in done:
-        last = (step.output.strip().splitlines() or [""])[-1] if step.name != "benchmark" else "below"
+        last = (step.output.strip().splitlines() or [""])[-1] if "benchmark" not in step.name else "below"
         result = "passed" if step.status == 0 else f"failed ({step.status})"
         lines.append(f"| {step.name} | {result} | {last.replace('|', ' ')} |")
-    lines += [f"\n## Times\n\n{step.output}" for step in done if step.name == "benchmark" and step.status == 0]
+    lines += [
+        f"\n## {step.name.capitalize()}\n\n{step.output}"
+        for step in done
+        if "benchmark" in step.name and not step.status
+    ]
     return "\n".join(lines) + "\n"
 
 
