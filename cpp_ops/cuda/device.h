@@ -182,8 +182,13 @@ HASTE_DEVICE float from_bits(uint32_t bits) {
 #endif
 }
 
-HASTE_DEVICE float flip_sign(float x, uint32_t sign_bit) {
-  return from_bits(bits_of(x) ^ sign_bit);
+// sum + x, or sum - x where sign_bit is that of -1; rounded once, as every product with 1 is exact.
+HASTE_DEVICE float add_signed(float sum, float x, uint32_t sign_bit) {
+#if defined(__CUDA_ARCH__)
+  return __fmaf_rn(from_bits(0x3f800000u | sign_bit), x, sum);
+#else
+  return sum + from_bits(bits_of(x) ^ sign_bit);
+#endif
 }
 
 HASTE_DEVICE void add_shared(int* counter, int n) {

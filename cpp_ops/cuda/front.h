@@ -79,7 +79,8 @@ struct Team {
   int64_t patch;  // counted over the batch
   int64_t local;  // counted from first_patch
   int lane, lanes;
-  float* windows;  // [window][channel_pitch]
+  float* windows;         // [window][channel_pitch]
+  float* shared_windows;  // the same, if they lie in shared memory
   float* projections;
   float* means;  // [window][mean_pitch]
   uint64_t* keys;
@@ -126,6 +127,8 @@ HASTE_DEVICE Team make_team(const FrontArgs& args, const Block& block, int threa
   team.lane = thread % plan.lanes;
   team.lanes = plan.lanes;
   team.windows = reinterpret_cast<float*>(place(plan.windows, plan.windows_pitch, index, shared, slot));
+  team.shared_windows = reinterpret_cast<float*>(
+      shared + (plan.windows.shared ? plan.windows.offset + plan.windows_pitch * static_cast<size_t>(index) : 0));
   team.projections = reinterpret_cast<float*>(place(plan.projections, plan.projections_pitch, index, shared, slot));
   team.means = reinterpret_cast<float*>(place(plan.means, plan.means_pitch, index, shared, slot));
   team.keys = reinterpret_cast<uint64_t*>(place(plan.keys, plan.keys_pitch, index, shared, slot));
