@@ -81,13 +81,14 @@ Layer::Layer(const Shape& shape, int patch, int hyperplanes, double correlated, 
   windows_ = aligned<float>(g.window_pitch() * kGroup);
   projections_ = aligned<float>(channels * static_cast<size_t>(hyperplanes) * kGroup);
   codes_ = aligned<uint32_t>(channels * kGroup);
-  merged_ = aligned<float>(channels * static_cast<size_t>(g.bucket_slot) * kTile);
+  merged_ = aligned<float>(channels * static_cast<size_t>(g.bucket_slot) * kTile + kBlock);
   output_ = aligned<float>(static_cast<size_t>(g.blocks_out) * kBlock * kTile * static_cast<size_t>(g.patch * g.patch));
   taps_ = aligned<float>(kMaxBlocks * taps * kBlock);
   nonzero_.resize(static_cast<size_t>(g.blocks_in) * kGroup);
   lists_.assign(kTile * 3, std::vector<int32_t>(channels + kBlock));
   coefficients_.assign(kTile, std::vector<float>(channels + kBlock, 0.7f));
   for (size_t i = 0; i < kTile; i++) {
+    work_[i].slot = g.bucket_slot;
     work_[i].single_channel = lists_[3 * i].data();
     work_[i].member = lists_[3 * i + 1].data();
     work_[i].first = lists_[3 * i + 2].data();
@@ -134,6 +135,7 @@ void Layer::merge(bool dense) {
     MergeArgs args{};
     args.geometry = &g;
     args.merge = Merge::kScaled;
+    args.rows = args.cols = g.patch;
     args.transform = g.form != Form::kDirect;
     args.codes = dense ? nullptr : codes_.get() + static_cast<ptrdiff_t>(from) * g.blocks_in * kBlock;
     args.zero_code = zero_code_[from];

@@ -92,7 +92,7 @@ Geometry make_geometry(const haste_conv_params& p, int lanes) {
   if (const Tiling t = tiling(g.patch); square3 && t.exists()) {
     g.form = Form::kNested;
     g.slot = t.slot();
-    g.bucket_slot = t.bucket_slot();
+    g.bucket_slot = t.bucket_slot(g.patch, g.patch);
     return g;
   }
   if (square3 && g.patch == kSubtile) g.form = Form::kColumns;

@@ -42,36 +42,61 @@ size_t convolution_bytes(const LayerRun& run, int patches) {
   return counter.used();
 }
 
-void Convolution::convolve(const Tile& tile, int begin, int end, Prefetch prefetch) const {
+Lines Convolution::weights(int block) const {
+  const int blocks = std::min(blocks_per_call(run_.conv), run_.g.blocks_out - block);
+  if (blocks <= 0) return {};
+  return {run_.conv.weights + block * run_.conv.block_bytes, ceil_div(blocks * run_.conv.block_bytes, 64)};
+}
+
+Lines Convolution::windows(const PatchWork& work) const {
+  const int64_t floats = static_cast<int64_t>(work.merged + work.singles) * work.slot;
+  return {reinterpret_cast<const char*>(work.merged_window), ceil_div(floats * 4, 64)};
+}
+
+void Convolution::by_blocks(const Tile& tile, bool draw) const {
   const Geometry& g = run_.g;
-  const int step = blocks_per_call(run_.conv);
+  const int step = blocks_per_call(run_.conv), end = g.blocks_out;
   int blocks = 0;
   bool back = false;
-  for (int block = begin; block < end; block += blocks) {
+  for (int block = 0; block < end; block += blocks) {
     blocks = static_cast<int>(ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two
-    const int next = block + blocks;
-    const int64_t lines =
-        next < g.blocks_out ? ceil_div(std::min(step, g.blocks_out - next) * run_.conv.block_bytes, 64) : 0;
     // Few patches have no time to draw another block: the first one then draws its own as it goes (ConvolveArgs::cold).
     const bool nested = g.form == Form::kNested, own = nested && tile.patches <= kFewPatches;
-    const bool cold = prefetch.within && (own || (nested && block == begin));
-    int64_t from = 0, to = next < end && prefetch.within && !own ? lines : 0;
-    if (next >= end && prefetch.parts)
-      from = lines * prefetch.part / prefetch.parts, to = lines * (prefetch.part + 1) / prefetch.parts;
+    const bool cold = draw && (own || (nested && block == 0));
+    const Lines next = draw && !own ? weights(block + blocks) : Lines{};
     back = !back;  // those prepared last come first
     for (int s = 0; s < tile.segments; s++) {
       const Segment& segment = tile.segment[back ? tile.segments - 1 - s : s];
       if (z_) stage_residual(segment, block, blocks);
-      for (int i = 0; i < segment.count; i++)
-        convolve(tile, segment, back ? segment.count - 1 - i : i, block, blocks, cold && s == 0 && i == 0, from, to);
+      for (int i = 0; i < segment.count; i++) {
+        const int patch = back ? segment.count - 1 - i : i, index = segment.first + patch;
+        convolve(tile, segment, patch, block, blocks, cold && s == 0 && i == 0, next.part(index, tile.patches));
+      }
       if (y_) flush(segment, block, blocks);
     }
   }
 }
 
-// One patch of a segment, which draws its share of lines `from` to `to` - 1 of the next weights.
+void Convolution::by_patch(const Tile& tile, int patch, const Pass& pass) const {
+  const Segment& all = tile.segment[0];
+  const Segment segment{patch, 1, all.image, all.row, all.column + patch};
+  const int count = pass.end - pass.begin, calls = static_cast<int>(ceil_div(count, blocks_per_call(run_.conv)));
+  const bool nested = run_.g.form == Form::kNested;
+  for (int i = 0; i < calls; i++) {
+    const int call = pass.back ? calls - 1 - i : i, block = pass.begin + count * call / calls,
+              blocks = pass.begin + count * (call + 1) / calls - block;
+    // The last call draws weights, those before windows. A single one has weights to draw all the time.
+    Lines next = i + 1 < calls ? pass.next[0].part(i, calls - 1) : pass.next[1];
+    if (pass.first && !nested && call + 1 < calls) next = weights(block + blocks);
+    if (z_) stage_residual(segment, block, blocks);
+    convolve(tile, segment, 0, block, blocks, pass.first && nested, next);
+    if (y_) flush(segment, block, blocks);
+  }
+}
+
+// One patch of a segment, which draws some of what comes next.
 void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold,
-                           int64_t from, int64_t to) const {
+                           Lines next) const {
   const haste_conv& conv = run_.conv;
   const Geometry& g = run_.g;
   const int index = segment.first + patch;
@@ -93,10 +118,8 @@ void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, 
   a.cols = static_cast<int>(std::min<int64_t>(g.patch, run_.out_width - (segment.column + patch) * g.patch));
   a.taps_scratch = taps_;
   a.cold = cold;
-  const int64_t lines = to - from, first = from + lines * index / tile.patches,
-                last = from + lines * (index + 1) / tile.patches;
-  a.prefetch = conv.weights + (block + blocks) * conv.block_bytes + first * 64;
-  a.prefetch_lines = static_cast<int>(last - first);
+  a.prefetch = next.at;
+  a.prefetch_lines = static_cast<int>(next.count);
   convolve_patch(conv, a, blocks);
 }
 

@@ -5,12 +5,24 @@
 
 namespace haste {
 
-// Which weights are drawn into the second-level cache meanwhile: those of the next call, within the blocks asked for,
-// and `part` of `parts` of those beyond their end; none if parts is 0. Members are picked irregularly, which no
-// hardware prefetcher follows.
-struct Prefetch {
-  bool within;
-  int64_t part, parts;
+// Memory that is drawn into the second-level cache while a patch is convolved. Members of buckets are picked
+// irregularly, which no hardware prefetcher follows.
+struct Lines {
+  const char* at = nullptr;
+  int64_t count = 0;
+
+  Lines part(int64_t index, int64_t parts) const {
+    const int64_t from = count * index / parts;
+    return {at + from * 64, count * (index + 1) / parts - from};
+  }
+};
+
+// How a patch meets a slice.
+struct Pass {
+  int begin, end;  // blocks of output channels
+  bool back;       // from the last to the first
+  bool first;      // of the patches: the weights have not been drawn yet
+  Lines next[2];   // drawn meanwhile: windows of the patch to come, weights of the next slice
 };
 
 class Convolution {
@@ -18,9 +30,16 @@ class Convolution {
   // For tiles of up to `patches`; needs convolution_bytes() of the cutter's buffer.
   Convolution(const LayerRun& run, int patches, Cutter& cutter);
 
-  // Output channels of blocks `begin` to `end` - 1. From one block to the next the patches are gone through in turns
-  // forwards and backwards, so that of a tile that is too large for the cache only a part has to come again.
-  void convolve(const Tile& tile, int begin, int end, Prefetch prefetch) const;
+  // A tile, all output channels, block by block; `draw` if its weights are not in the cache already. From one block to
+  // the next the patches are gone through in turns forwards and backwards, so that of a tile that is too large for the
+  // cache only a part has to come again.
+  void by_blocks(const Tile& tile, bool draw) const;
+
+  // One patch of a tile of one segment.
+  void by_patch(const Tile& tile, int patch, const Pass& pass) const;
+
+  Lines windows(const PatchWork& work) const;
+  Lines weights(int block) const;  // of one call with these blocks
 
  private:
   // Where one call of a kernel finds its pixels: in the tensor if it is blocked, else in a staging strip.
@@ -32,8 +51,8 @@ class Convolution {
   Plane locate(float* tensor, float* staging, const Segment& segment, int patch, int block) const;
   void stage_residual(const Segment& segment, int block, int blocks) const;
   void flush(const Segment& segment, int block, int blocks) const;
-  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold, int64_t from,
-                int64_t to) const;
+  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold,
+                Lines next) const;
   template <typename Body>
   void for_each_row(const Segment& segment, int block, int blocks, const float* tensor, float* staging,
                     Body body) const;

@@ -20,7 +20,6 @@ constexpr int kAtATime = 24;  // buckets: with their windows about 25 KiB
 // zero before if `fresh`. Out of line: inlined side by side, compilers carry the sums of several points about.
 template <typename Tiles, int kPoint, int kFrom, int kTo>
 __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const Ahead& ahead, bool fresh, vec* sum) {
-  using Window = typename Tiles::Whole;
   constexpr int kPointsAlongY = Tiles::kAxis.points(0);  // the first tile's: most
   constexpr int kBegin = Tiles::at(kPoint, 0, kFrom), kSums = (kTo - kFrom) * Tiles::all_points();
   vec acc[kSums];
@@ -39,8 +38,8 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
     }
     const vec both = v[0] + v[2];
 #if defined(HASTE_BY_LANE)
-    constexpr int kOffset = Window::at(kPoint, 0, kFrom) / 4 * 4;
-    constexpr int kEnd = Window::at(kPoint, Tiles::rows - 1, kTo - 1) + Tiles::kAxis.points(Tiles::rows - 1);
+    constexpr int kOffset = Tiles::at(kPoint, 0, kFrom) / 4 * 4;
+    constexpr int kEnd = Tiles::at(kPoint, Tiles::rows - 1, kTo - 1) + Tiles::kAxis.points(Tiles::rows - 1);
     const Elements<kEnd - kOffset> elements(window + kOffset);
 #endif
 #pragma GCC unroll 6
@@ -53,9 +52,9 @@ __attribute__((noinline)) void multiply(const Bucket* bucket, int count, const A
           if (j >= Tiles::kAxis.points(r)) continue;
           vec& to = acc[Tiles::at(kPoint, r, c) - kBegin + j];
 #if defined(HASTE_BY_LANE)
-          to = elements.fma(u, Window::at(kPoint, r, c) - kOffset + j, to);
+          to = elements.fma(u, Tiles::at(kPoint, r, c) - kOffset + j, to);
 #else
-          to = fma(u, set1(window[Window::at(kPoint, r, c) + j]), to);
+          to = fma(u, set1(window[Tiles::at(kPoint, r, c) + j]), to);
 #endif
         }
     }
@@ -103,7 +102,7 @@ void convolve(const ConvolveArgs& args, int part) {
   alignas(64) float buffer[kAtATime * kTaps * kBlock];
   Bucket bucket[kAtATime];
   Ahead ahead;
-  const int buckets = work.singles + work.merged, slot = args.geometry->bucket_slot;
+  const int buckets = work.singles + work.merged, slot = work.slot;
   int from = 0;
   do {
     const int count = min_int(kAtATime, buckets - from);
@@ -129,21 +128,10 @@ void convolve_tiles(const ConvolveArgs& args) {
   for (int part = 0; part < kParts; part++) kernel(args, part);
 }
 
-// The tiles that lie inside the image.
-template <typename Weight, int kFirst, int kSecond>
-void convolve_inside(const ConvolveArgs& args, NestedLayout<kFirst, kSecond> /*whole*/) {
-  if constexpr (kSecond != 0) {
-    const bool two_rows = args.rows > kFirst, two_cols = args.cols > kFirst;
-    if (two_rows && two_cols) return convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 2, 2>>(args);
-    if (two_rows) return convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 2, 1>>(args);
-    if (two_cols) return convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 1, 2>>(args);
-  }
-  convolve_tiles<Weight, NestedLayout<kFirst, kSecond, 1, 1>>(args);
-}
-
 template <typename Weight>
 void convolve_weights(const ConvolveArgs& args) {
-  with_layout(args.geometry->patch, [&](auto whole) { convolve_inside<Weight>(args, whole); });
+  with_layout(args.geometry->patch, args.rows, args.cols,
+              [&](auto tiles) { convolve_tiles<Weight, decltype(tiles)>(args); });
 }
 
 }  // namespace

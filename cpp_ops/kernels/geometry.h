@@ -34,9 +34,15 @@ struct Tiling {
   constexpr int points(int t) const { return size(t) + 2; }
   constexpr int all_points() const { return points(0) + (second ? points(1) : 0); }
   constexpr int window() const { return first + second + 2; }  // pixels along the axis, some of them beyond the patch's
-  // Floats kept per channel window and per bucket, in whole cache lines.
+  // Floats kept per channel window, in whole cache lines.
   constexpr int slot() const { return (window() * window() + kBlock - 1) / kBlock * kBlock; }
-  constexpr int bucket_slot() const { return (all_points() * all_points() + kBlock - 1) / kBlock * kBlock; }
+  // Points along an axis of the tiles that `size` pixels reach into.
+  constexpr int points_within(int64_t size) const { return size > first ? all_points() : points(0); }
+  // Floats kept per bucket of a patch of which that many pixels exist: close together, since windows are most of what
+  // some layers read; in whole vectors of four, in which 64-bit ARM reads them.
+  constexpr int bucket_slot(int64_t rows, int64_t cols) const {
+    return (points_within(rows) * points_within(cols) + 3) / 4 * 4;
+  }
   constexpr bool operator==(const Tiling& other) const { return first == other.first && second == other.second; }
 };
 
@@ -57,11 +63,15 @@ struct Geometry {
   // Floats kept per channel window: `window`, what a subtile may read beyond it, whole vectors. Nested: rows of
   // tiling().window() pixels, which at patch 5 are one more than the window's, and zero there.
   int slot = 0;
-  int bucket_slot = 0;  // floats kept per bucket, transformed as `form` wants it; at least `slot`
+  int bucket_slot = 0;  // floats kept per bucket at most, transformed as `form` wants it
   int strip_w = 0;      // pixels per row of the strip that a group of patches shares
   Form form = Form::kDirect;
 
   int taps() const { return kernel_h * kernel_w; }
+  // Floats kept per bucket of a patch of which that many pixels exist.
+  int bucket_slot_of(int64_t rows, int64_t cols) const {
+    return form == Form::kNested ? tiling(patch).bucket_slot(rows, cols) : bucket_slot;
+  }
   // Patches start an odd number of cache lines apart: powers of two would alias in L1.
   size_t window_pitch() const { return static_cast<size_t>(blocks_in) * kBlock * slot + 48; }
   size_t strip_size() const { return (static_cast<size_t>(window_h) * strip_w + (kGroup - 1) * patch + 1) * kBlock; }

@@ -54,11 +54,12 @@ struct HashArgs {
 struct PatchWork {
   int singles, merged;
   int32_t* single_channel;  // [singles]
-  float* single_window;     // [singles][bucket_slot], right behind merged_window
+  int slot;                 // floats from bucket to bucket
+  float* single_window;     // [singles][slot], right behind merged_window
   int32_t* first;           // [merged + 1] into member and coefficient; merged buckets are ordered by size
   int32_t* member;          // channels
   float* coefficient;       // a_i (all but mean)
-  float* merged_window;     // [merged][bucket_slot]
+  float* merged_window;     // [merged][slot]
 };
 
 enum class Merge { kScaled, kMean, kNorm };
@@ -85,6 +86,7 @@ struct GroupScratch {
 struct MergeArgs {
   const Geometry* geometry;
   Merge merge;
+  int rows, cols;         // output pixels of the patch that exist
   bool transform;         // windows, for F(n,3); false for patches of one row at patch 3 and for other kernels
   float tau;              // <= 0: unbounded
   const uint32_t* codes;  // nullptr: dense, every channel alone
@@ -123,7 +125,7 @@ struct ConvolveArgs {
   int rows, cols;              // output pixels of the patch that exist
   float* taps_scratch;         // [kMaxBlocks * taps][16], aligned: merged filters of one bucket, L1-resident
   bool cold;                   // these weights have not been drawn into L2 before
-  const char* prefetch;        // weights to draw into L2 meanwhile
+  const char* prefetch;        // to be drawn into L2 meanwhile: weights or windows to come
   int prefetch_lines;
 };
 

@@ -7,14 +7,11 @@ namespace haste {
 namespace HASTE_NS {
 namespace {
 
-// A window, ready to be convolved.
-HASTE_INLINE void write_window(const MergeArgs& args, const float* window, float* out) {
-  if (!args.transform)
-    for (int q = 0; q < args.geometry->slot; q += kLanes) store(out + q, load(window + q));
-  else if (args.geometry->form == Form::kNested)
-    transform_nested(args.geometry->patch, window, out);
-  else
-    transform_columns(window, out);
+// What windows are put through before they are convolved, or nullptr.
+Transform transform_of(const MergeArgs& args) {
+  if (!args.transform) return nullptr;
+  if (args.geometry->form != Form::kNested) return transform_columns;
+  return nested_transform(args.geometry->patch, args.rows, args.cols);
 }
 
 void add_single(PatchWork& work, int channel) {
@@ -26,14 +23,17 @@ void add_single(PatchWork& work, int channel) {
 template <int kVectors>
 class Merger {
  public:
-  explicit Merger(const MergeArgs& args) : args_(args), vectors_(kVectors ? kVectors : args.geometry->slot / kLanes) {}
+  Merger(const MergeArgs& args, Transform transform)
+      : args_(args), transform_(transform), vectors_(kVectors ? kVectors : args.geometry->slot / kLanes) {}
 
   // Merges one bucket of two or more kept members. `zeros` all-zero channels belong to it as well. With bound >= 0
   // members whose residual is larger leave.
   void bucket(const int32_t* member, int count, int zeros, float bound) {
     PatchWork& work = *args_.work;
     MergeStats& stats = *args_.stats;
-    float* u = work.merged_window + static_cast<ptrdiff_t>(work.merged) * args_.geometry->bucket_slot;
+    float* out = work.merged_window + static_cast<ptrdiff_t>(work.merged) * work.slot;
+    alignas(64) float pixels[kTransformed];
+    float* u = transform_ ? pixels : out;
     sum(member, count, u);
     int kept = 0;
     if (args_.merge == Merge::kMean)
@@ -49,7 +49,7 @@ class Merger {
       add_single(work, work.member[first]);
       return;
     }
-    if (args_.transform) write_window(args_, u, u);
+    if (transform_) transform_(u, out);
     work.merged++;
     work.first[work.merged] = first + kept;
   }
@@ -174,12 +174,15 @@ class Merger {
     return 0;
   }
 
+  static constexpr int kTransformed = tiling(7).slot();  // pixels of the largest window that is transformed
+
   const MergeArgs& args_;
+  const Transform transform_;
   const int vectors_;
 };
 
 template <int kVectors>
-void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
+void merge_buckets(const MergeArgs& args, Transform transform, const Kept& kept, int zeros) {
   GroupScratch& s = *args.scratch;
   PatchWork& work = *args.work;
   MergeStats& stats = *args.stats;
@@ -201,7 +204,7 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
     stats.skipped_buckets++;
     stats.merged_buckets += zeros > 1;
   }
-  Merger<kVectors> merger(args);
+  Merger<kVectors> merger(args, transform);
   const float bound = args.tau > 0 && args.merge != Merge::kMean ? args.tau * merger.mean_energy(kept) : -1.0f;
   int at = singles;
   for (int i = singles; i < kept.buckets; i++) {
@@ -211,19 +214,19 @@ void merge_buckets(const MergeArgs& args, const Kept& kept, int zeros) {
   }
 }
 
-void group_and_merge(const MergeArgs& args, Kept& kept, int zeros) {
+void group_and_merge(const MergeArgs& args, Transform transform, Kept& kept, int zeros) {
   assign_buckets(args, kept);
   constexpr int kPatch3 = (25 + kLanes - 1) / kLanes, kPatch6 = tiling(6).slot() / kLanes,
                 kPatch7 = tiling(7).slot() / kLanes;
   switch (args.geometry->slot / kLanes) {
     case kPatch3:
-      return merge_buckets<kPatch3>(args, kept, zeros);
+      return merge_buckets<kPatch3>(args, transform, kept, zeros);
     case kPatch6:
-      return merge_buckets<kPatch6>(args, kept, zeros);
+      return merge_buckets<kPatch6>(args, transform, kept, zeros);
     case kPatch7:
-      return merge_buckets<kPatch7>(args, kept, zeros);
+      return merge_buckets<kPatch7>(args, transform, kept, zeros);
     default:
-      return merge_buckets<0>(args, kept, zeros);
+      return merge_buckets<0>(args, transform, kept, zeros);
   }
 }
 
@@ -238,6 +241,7 @@ void merge(const MergeArgs& args) {
   work.first[0] = 0;
   Kept kept{};
   keep_nonzero(args, kept);
+  const Transform transform = transform_of(args);
   const int zeros = g.channels - kept.channels;
   stats.zero_channels += zeros;
   if (!args.codes) {  // dense: every channel alone; what is zero adds nothing
@@ -245,7 +249,7 @@ void merge(const MergeArgs& args) {
     stats.buckets += g.channels;
     stats.skipped_buckets += zeros;
   } else if (args.merge != Merge::kMean) {
-    group_and_merge(args, kept, zeros);
+    group_and_merge(args, transform, kept, zeros);
   } else {
     // The filters of zero channels are part of a bucket's sum, so nobody may be dropped.
     for (int c = 0; c < g.channels; c++) {
@@ -253,13 +257,18 @@ void merge(const MergeArgs& args) {
       s.code[c] = args.codes[c];
     }
     kept.channels = g.channels;
-    group_and_merge(args, kept, 0);
+    group_and_merge(args, transform, kept, 0);
   }
   // The windows of both kinds of bucket lie close together: what the convolution reads again and again stays in cache.
-  work.single_window = work.merged_window + static_cast<ptrdiff_t>(work.merged) * g.bucket_slot;
-  for (int i = 0; i < work.singles; i++)
-    write_window(args, args.windows + static_cast<ptrdiff_t>(work.single_channel[i]) * g.slot,
-                 work.single_window + static_cast<ptrdiff_t>(i) * g.bucket_slot);
+  work.single_window = work.merged_window + static_cast<ptrdiff_t>(work.merged) * work.slot;
+  for (int i = 0; i < work.singles; i++) {
+    const float* window = args.windows + static_cast<ptrdiff_t>(work.single_channel[i]) * g.slot;
+    float* out = work.single_window + static_cast<ptrdiff_t>(i) * work.slot;
+    if (transform)
+      transform(window, out);
+    else
+      for (int q = 0; q < g.slot; q += kLanes) store(out + q, load(window + q));
+  }
 }
 
 }  // namespace HASTE_NS

@@ -1,5 +1,5 @@
 // How the window of a bucket is laid out for nested F(n,3): [point along x][tile along x][tile along y][point along y],
-// without the tiles along x that have no such point.
+// without the tiles along x that have no such point. The sums of a patch lie alike.
 #pragma once
 
 #include "isa.h"
@@ -7,10 +7,9 @@
 namespace haste {
 namespace HASTE_NS {
 
-// The sums of a patch lie alike; of a patch that hangs over the edge of the image only the first kRows x kCols tiles.
+// Of a patch that hangs over the edge of the image there are only the first kRows x kCols tiles.
 template <int kFirst, int kSecond, int kRows = kSecond ? 2 : 1, int kCols = kSecond ? 2 : 1>
 struct NestedLayout {
-  using Whole = NestedLayout<kFirst, kSecond>;
   static constexpr Tiling kAxis{kFirst, kSecond};
   static constexpr int rows = kRows, cols = kCols;
 
@@ -23,14 +22,27 @@ struct NestedLayout {
   }
 };
 
-// Calls body with the layout of a patch that has a tiling.
+template <int kSize>
+struct Pixels {
+  static constexpr int value = kSize;
+};
+
+// Calls body with the layout of a patch that has a tiling and of which rows x cols pixels exist.
 template <typename Body>
-HASTE_INLINE void with_layout(int patch, Body body) {
+HASTE_INLINE void with_layout(int patch, int rows, int cols, Body body) {
   const Tiling axis = tiling(patch);
+  const bool two_rows = axis.second && rows > axis.first, two_cols = axis.second && cols > axis.first;
+  const auto inside = [&](auto first, auto second) __attribute__((always_inline)) {
+    constexpr int kFirst = decltype(first)::value, kSecond = decltype(second)::value;
+    if (two_rows && two_cols) return body(NestedLayout<kFirst, kSecond, 2, 2>());
+    if (two_rows) return body(NestedLayout<kFirst, kSecond, 2, 1>());
+    if (two_cols) return body(NestedLayout<kFirst, kSecond, 1, 2>());
+    body(NestedLayout<kFirst, kSecond, 1, 1>());
+  };
   if (axis == Tiling{3, 3})
-    body(NestedLayout<3, 3>());
+    inside(Pixels<3>(), Pixels<3>());
   else if (axis == Tiling{4, 3})
-    body(NestedLayout<4, 3>());
+    inside(Pixels<4>(), Pixels<3>());
   else
     body(NestedLayout<4, 0>());
 }

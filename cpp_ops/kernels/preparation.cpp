@@ -37,14 +37,22 @@ size_t preparation_bytes(const LayerRun& run) {
   return counter.used();
 }
 
+int64_t Queue::groups() const {
+  const int64_t bands = ceil_div(columns_, width_), last = columns_ - (bands - 1) * width_;
+  return rows_ * ((bands - 1) * ceil_div(width_, kGroup) + ceil_div(last, kGroup));
+}
+
 int Queue::take(int64_t most, int64_t& first) {
-  first = next_.load(std::memory_order_relaxed);
-  int64_t count = 0;
+  int64_t next = next_.load(std::memory_order_relaxed), count = 0;
   do {
-    const int64_t row = std::min(std::min(columns_ - first % columns_, end_ - first), most);
+    if (next >= rows_ * columns_) return 0;
+    const int64_t band = next / (rows_ * width_), inside = next % (rows_ * width_);
+    const int64_t width = std::min(width_, columns_ - band * width_), column = inside % width;
+    const int64_t row = std::min(width - column, most);
     if (row <= 0) return 0;
     count = ceil_div(row, ceil_div(row, kGroup));  // five are three and two
-  } while (!next_.compare_exchange_weak(first, first + count, std::memory_order_relaxed));
+    first = begin_ + inside / width * columns_ + band * width_ + column;
+  } while (!next_.compare_exchange_weak(next, next + count, std::memory_order_relaxed));
   return static_cast<int>(count);
 }
 
@@ -110,11 +118,14 @@ void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patc
       continue;
     }
     PatchWork& work = tile.work[tile.patches++];
-    work.merged_window = tile.windows + tile.floats;
     MergeArgs merge{};
     merge.geometry = &g;
+    merge.rows = static_cast<int>(std::min<int64_t>(g.patch, run_.out_height - row * g.patch));
+    merge.cols = static_cast<int>(std::min<int64_t>(g.patch, run_.out_width - (column + i) * g.patch));
+    work.slot = g.bucket_slot_of(merge.rows, merge.cols);
+    work.merged_window = tile.windows + tile.floats;
     merge.merge = static_cast<Merge>(conv.params.merge);
-    merge.transform = g.form == Form::kNested || (g.form == Form::kColumns && run_.out_height - row * g.patch > 1);
+    merge.transform = g.form == Form::kNested || (g.form == Form::kColumns && merge.rows > 1);
     merge.tau = args.tau;
     merge.codes = codes;
     merge.zero_code = run_.plan ? zero_code_[i] : 0;
@@ -124,7 +135,7 @@ void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patc
     merge.work = &work;
     merge.stats = &stats_;
     conv.kernels->merge(merge);
-    tile.floats += static_cast<size_t>(work.merged + work.singles) * static_cast<size_t>(g.bucket_slot);
+    tile.floats += static_cast<size_t>(work.merged + work.singles) * static_cast<size_t>(work.slot);
   }
 }
 

@@ -7,19 +7,26 @@
 
 namespace haste {
 
-// The patches of a run that nobody has taken yet, in order.
+// The patches of some rows that nobody has taken yet. They are taken band by band of `width` columns, and row by row in
+// a band, so that the pixels that the windows of two rows have in common are still in the cache.
 class Queue {
  public:
-  explicit Queue(const LayerRun& run) : Queue(run, 0, run.patches) {}
-  Queue(const LayerRun& run, int64_t begin, int64_t end) : columns_(run.columns), end_(end), next_(begin) {}
+  Queue(const LayerRun& run, int64_t width) : Queue(run, width, 0, run.patches) {}
+  Queue(const LayerRun& run, int64_t width, int64_t begin, int64_t end)
+      : columns_(run.columns),
+        width_(ceil_div(columns_, ceil_div(columns_, width))),
+        begin_(begin),
+        rows_((end - begin) / columns_),
+        next_(0) {}
 
-  int64_t left() const { return end_ - next_.load(std::memory_order_relaxed); }
+  int64_t left() const { return rows_ * columns_ - next_.load(std::memory_order_relaxed); }
+  int64_t groups() const;  // that take() makes of all if nothing else limits them
 
   // Takes a group: up to kGroup and `most` patches that stand side by side. Returns how many, 0 when none is left.
   int take(int64_t most, int64_t& first);
 
  private:
-  const int64_t columns_, end_;
+  const int64_t columns_, width_, begin_, rows_;
   std::atomic<int64_t> next_;
 };
 

@@ -50,7 +50,7 @@ class Run {
       by_slices(begin, std::min(begin + plan.patches, run_.patches), plan.blocks);
     if (!plan.blocks)
       by_tiles([this](const Tile& tile, const Convolution& convolution, bool drawn) {
-        convolution.convolve(tile, 0, run_.g.blocks_out, {!drawn, 0, 0});
+        convolution.by_blocks(tile, !drawn);
       });
     if (run_.args.stats) write_stats();
     return result();
@@ -133,7 +133,7 @@ class Run {
     room.patches = static_cast<int>(std::min<int64_t>(std::max(room.patches, shared.patches), run_.patches));
     room.floats = std::max(room.floats, shared.floats);
     const size_t bytes = tile_bytes(run_.g, room) + preparation_bytes(run_) + convolution_bytes(run_, room.patches);
-    Queue queue(run_);
+    Queue queue(run_, tile_columns(run_));
     for_each(tasks, [&](int64_t) {
       if (queue.left() <= 0) return;
       const Scratch scratch(bytes);
@@ -159,16 +159,24 @@ class Run {
 
   // -- by slices -------------------------------------------------------------------------------------------------
 
+  struct Place {
+    const Tile* tile;
+    int patch;  // of it
+  };
+
   void by_slices(int64_t begin, int64_t end, int blocks) {
-    const int64_t tiles = (end - begin) / run_.columns * ceil_div(run_.columns, kGroup);  // a group each
+    Queue queue(run_, slice_columns(run_), begin, end);
+    const int64_t tiles = queue.groups();  // one each
     const TileLimits limits{static_cast<int>(std::min<int64_t>(kGroup, run_.columns)), SIZE_MAX / 8, false};
     const size_t bytes = tile_bytes(run_.g, limits);
-    const Scratch shared(static_cast<size_t>(tiles) * (bytes + sizeof(Tile)) + 64);
+    const int64_t patches = end - begin;
+    const Scratch shared(static_cast<size_t>(tiles) * (bytes + sizeof(Tile)) +
+                         static_cast<size_t>(patches) * sizeof(Place) + 128);
     if (!alive(shared)) return;
     Cutter cutter(shared.data());
     Tile* tile = cutter.take<Tile>(static_cast<size_t>(tiles));
+    Place* place = cutter.take<Place>(static_cast<size_t>(patches));
     for (int64_t i = 0; i < tiles; i++) tile[i] = cut_tile(run_.g, limits, cutter);
-    Queue queue(run_, begin, end);
     std::atomic<int64_t> next{0};
     for_each(std::min(tiles, kMaxTasks), [&](int64_t) {
       if (next.load(std::memory_order_relaxed) >= tiles) return;
@@ -181,25 +189,32 @@ class Run {
       add_stats(preparation.stats());
     });
     if (out_of_memory_.load()) return;
-    // Threads that share a cache share the slice in it: they come to it together, each with a part of the tiles.
-    const int64_t parts = std::min<int64_t>(std::min(threads(), l2_cache_cores()), tiles);
-    for_each(ceil_div(run_.g.blocks_out, blocks) * parts, [&](int64_t task) {
+    for (int64_t i = 0, at = 0; i < tiles; i++)
+      for (int p = 0; p < tile[i].patches; p++) place[at++] = {&tile[i], p};
+    // Threads that share a cache share the slice in it: they come to it together, each with a part of the patches.
+    // Others do so if there are too few slices for all to have about the same work.
+    const int64_t slices = ceil_div(run_.g.blocks_out, blocks), workers = threads();
+    int64_t parts = std::min<int64_t>(std::min<int64_t>(workers, l2_cache_cores()), patches);
+    while (parts < patches && ceil_div(slices * parts, workers) * workers * 7 > slices * parts * 8) parts++;
+    for_each(slices * parts, [&](int64_t task) {
       const Scratch scratch(convolution_bytes(run_, limits.patches));
       if (!alive(scratch)) return;
       Cutter own(scratch.data());
       const Convolution convolution(run_, limits.patches, own);
       const int64_t slice = task / parts, part = task % parts;
       const int from = static_cast<int>(slice) * blocks, to = std::min(from + blocks, run_.g.blocks_out);
-      const int64_t first = tiles * part / parts, last = tiles * (part + 1) / parts - 1;
-      // What was used last comes first. The first tile draws the slice's blocks into the cache. The next slice's first
-      // block is drawn by all tiles if one block is all that stays, else by the last quarter: whoever takes that slice
-      // finds it if it is on the same core.
-      const int64_t count = last + 1 - first;
+      const int64_t first = patches * part / parts, count = patches * (part + 1) / parts - first;
+      // What was used last comes first, of patches as of blocks. The next slice's first block is drawn by all patches
+      // if one block is all that stays, else by the last quarter: whoever takes that slice finds it if it is on the
+      // same core.
+      const auto at = [&](int64_t i) { return place[slice % 2 ? first + i : first + count - 1 - i]; };
       const int64_t drawing = blocks > blocks_per_call(run_.conv) ? ceil_div(count, 4) : count;
       for (int64_t i = 0; i < count; i++) {
-        const int64_t drawn = i - (count - drawing);
-        convolution.convolve(tile[slice % 2 ? first + i : last - i], from, to,
-                             {i == 0, drawn, drawn < 0 ? 0 : drawing});
+        Pass pass{from, to, i % 2 != 0, i == 0, {}};
+        if (i + 1 < count) pass.next[0] = convolution.windows(at(i + 1).tile->work[at(i + 1).patch]);
+        if (const int64_t drawn = i - (count - drawing); drawn >= 0)
+          pass.next[1] = convolution.weights(to).part(drawn, drawing);
+        convolution.by_patch(*at(i).tile, at(i).patch, pass);
       }
     });
   }

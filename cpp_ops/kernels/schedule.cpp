@@ -13,9 +13,6 @@ constexpr int64_t kMaxTile = 256;
 // Output pixels of a tile beside weights that stay. Larger tiles gain nothing; smaller ones are used while still in the
 // cache.
 constexpr int64_t kMinStay = 72, kMaxStay = 288;
-// Patches whose windows pass by while a slice stays: the group that meets its blocks one after the other, and half a
-// group for its pixels and for cache sets that are fuller than others.
-constexpr int64_t kPassing = kGroup + 2;
 // Windows that slices may keep in memory.
 constexpr int64_t kMaxWindows = int64_t{8} << 20;
 
@@ -27,13 +24,33 @@ int64_t weight_bytes(const LayerRun& run) {
   return run.conv.block_bytes * run.g.blocks_out;
 }
 
+// Floats that a bucket has on average: fewer where patches hang over the edge of the image.
+int64_t bucket_slot(const LayerRun& run) {
+  const Geometry& g = run.g;
+  if (g.form != Form::kNested) return g.bucket_slot;
+  const int64_t rows = run.rows - 1, columns = run.columns - 1;
+  const int64_t bottom = run.out_height - rows * g.patch, right = run.out_width - columns * g.patch;
+  const int64_t all = rows * columns * g.bucket_slot + columns * g.bucket_slot_of(bottom, g.patch) +
+                      rows * g.bucket_slot_of(g.patch, right) + g.bucket_slot_of(bottom, right);
+  return ceil_div(all, run.rows * run.columns);
+}
+
 // What a patch is expected to leave: its windows, half of them where channels are merged, and the lists of its buckets.
 int64_t window_bytes(const LayerRun& run) {
-  const int64_t all = static_cast<int64_t>(run.g.channels) * run.g.bucket_slot * 4;
+  const int64_t all = run.g.channels * bucket_slot(run) * 4;
   return run.grouped() ? all / 2 : all;
 }
 int64_t list_bytes(const LayerRun& run) {
   return static_cast<int64_t>(run.g.channels) * 4;
+}
+
+int64_t pixel_bytes(const LayerRun& run, int channels) {
+  return static_cast<int64_t>(run.g.patch) * run.g.patch * channels * 4;
+}
+
+// Columns of which a row leaves that much room for the next; all where even one is too much.
+int64_t columns_within(const LayerRun& run, int64_t columns) {
+  return columns >= 1 ? std::min(std::max<int64_t>(columns, kGroup), run.columns) : run.columns;
 }
 
 }  // namespace
@@ -42,7 +59,7 @@ TileLimits tile_limits(const LayerRun& run, int sharers) {
   const Geometry& g = run.g;
   const int64_t cache = cache_bytes() * 7 / 8 / sharers;  // code, stack and passing pixels take the rest
   const int64_t windows = window_bytes(run), lists = list_bytes(run);
-  const int64_t area = static_cast<int64_t>(g.patch) * g.patch, pixels = area * 4 * (g.channels + g.filters);
+  const int64_t area = static_cast<int64_t>(g.patch) * g.patch, pixels = pixel_bytes(run, g.channels + g.filters);
   const int64_t least = ceil_div(kMinStay, area), most = std::max(kMaxStay / area, least);
   // Of large patches fewer are prepared at a time.
   const int64_t preparation = static_cast<int64_t>(preparation_bytes(run)) * std::min<int64_t>(kGroup, least) / kGroup;
@@ -57,21 +74,52 @@ TileLimits tile_limits(const LayerRun& run, int sharers) {
   return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4), false};
 }
 
+int64_t tile_columns(const LayerRun& run) {
+  const TileLimits tile = tile_limits(run, 1);
+  if (!tile.stay) return run.columns;  // all weights pass by between two rows
+  const int64_t room = cache_bytes() - weight_bytes(run) - static_cast<int64_t>(preparation_bytes(run)) -
+                       static_cast<int64_t>(tile.floats) * 4;
+  return columns_within(run, room / pixel_bytes(run, run.g.channels + run.g.filters));
+}
+
+int64_t slice_columns(const LayerRun& run) {
+  const int64_t room = cache_bytes() * 15 / 16 - static_cast<int64_t>(preparation_bytes(run));
+  return columns_within(run, room / (pixel_bytes(run, run.g.channels) + window_bytes(run) + list_bytes(run)));
+}
+
 Slices slices(const LayerRun& run) {
   const int64_t all_windows = run.patches * window_bytes(run);
   const int64_t tile = static_cast<int64_t>(tile_limits(run, 1).floats) * 4;
+  const int step = blocks_per_call(run.conv);
   // One tile: the same bytes either way, but slices are work for many threads.
-  if (all_windows <= tile) return {run.args.parallel_for ? blocks_per_call(run.conv) : 0, run.patches};
+  if (all_windows <= tile) return {run.args.parallel_for ? step : 0, run.patches};
   const int64_t patch = window_bytes(run) + list_bytes(run);                   // bytes, as what follows
   const int64_t weights = weight_bytes(run), cache = cache_bytes() * 15 / 16;  // nothing but windows passes by
-  const int64_t most = (cache - kPassing * patch) / run.conv.block_bytes, rows = kMaxWindows / (run.columns * patch);
-  if (most < 1 || rows < 1 || weights <= cache) return {0, 0};
-  const int64_t count = ceil_div(run.g.blocks_out, most), rounds = ceil_div(run.patches, rows * run.columns);
-  const int64_t by_tiles = ceil_div(all_windows, tile) * weights;
-  // Windows are written, which fetches them first, and read once per slice.
-  const int64_t by_slices = rounds * weights + (count + 2) * run.patches * patch;
-  if (by_slices >= by_tiles) return {0, 0};
-  return {static_cast<int>(ceil_div(run.g.blocks_out, count)), rows * run.columns};
+  const int64_t rows = std::min(kMaxWindows / (run.columns * patch), run.patches / run.columns);
+  if (rows < 1 || weights <= cache) return {0, 0};
+  const int64_t prepared = rows * run.columns, rounds = ceil_div(run.patches, prepared), all = run.patches * patch;
+  // Windows and blocks that are used in turns, each time in the other order: what the cache has no room for comes
+  // again.
+  const auto again = [&](int64_t windows, int64_t blocks) {
+    return std::min(std::max<int64_t>(windows + 2 * blocks * run.conv.block_bytes - cache, 0), windows);
+  };
+  // Windows are written, which fetches them first. Of a tile most have left the cache again when the last are prepared,
+  // and the buffers for that, which are dirty, leave it while the weights pass by.
+  const int64_t once =
+      weights + 2 * static_cast<int64_t>(preparation_bytes(run)) + ceil_div(run.g.blocks_out, step) * again(tile, step);
+  const double tiles = static_cast<double>(all_windows) / static_cast<double>(tile);
+  double least = tiles * static_cast<double>(once) + 3.0 * static_cast<double>(all);
+  Slices best{0, 0};
+  for (int blocks = step; blocks < run.g.blocks_out; blocks += step) {
+    // While a patch meets the slice, its windows pass by, and those before are still in the cache.
+    if (blocks > step && blocks * run.conv.block_bytes + 2 * patch > cache) break;
+    const int64_t count = ceil_div(run.g.blocks_out, blocks);
+    const int64_t moved = rounds * (weights + count * again(prepared * patch, blocks)) + 2 * all;
+    if (static_cast<double>(moved) >= least) continue;
+    least = static_cast<double>(moved);
+    best = {static_cast<int>(ceil_div(run.g.blocks_out, count)), prepared};
+  }
+  return best;
 }
 
 }  // namespace haste

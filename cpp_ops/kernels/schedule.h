@@ -3,8 +3,9 @@
 // - The windows of a tile stay while the weights pass by, block by block of 16 output channels: all weights cross the
 //   bus once per tile. How much is left of a patch after its merge is known only then: a tile ends when its windows
 //   fill their share.
-// - Many patches are prepared first; then the blocks of a slice of the weights stay while the windows pass by: they
-//   cross the bus once per slice, the weights once. Best for few patches and many weights.
+// - Many patches are prepared first; then the blocks of a slice of the weights stay while the patches pass by, each of
+//   which meets all of them: windows cross the bus once per slice, the weights once. Best for few patches and many
+//   weights.
 // docs/membus.md has the formulas; haste_export/membus/analytic.py computes with the same.
 #pragma once
 
@@ -14,6 +15,11 @@ namespace haste {
 
 // The limits of a tile when `sharers` tasks use one second-level cache.
 TileLimits tile_limits(const LayerRun& run, int sharers);
+
+// Columns of patches that are gone through together, row by row, by tiles and by slices: as many as leave the pixels
+// that two rows of windows have in common in the cache.
+int64_t tile_columns(const LayerRun& run);
+int64_t slice_columns(const LayerRun& run);
 
 struct Slices {
   int blocks;       // of output channels in a slice; 0: tiles move less

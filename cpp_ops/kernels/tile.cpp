@@ -10,8 +10,8 @@ Tile cut_tile(const Geometry& g, const TileLimits& limits, Cutter& cutter) {
   Tile t;
   t.segment = cutter.take<Segment>(patches);
   t.work = cutter.take<PatchWork>(patches);
-  // Patches are prepared in groups, and nothing may be merged.
-  t.windows = cutter.take<float>(std::min(limits.floats + kGroup * patch, patches * patch));
+  // Patches are prepared in groups, and nothing may be merged; a transform's last store reaches behind its bucket.
+  t.windows = cutter.take<float>(std::min(limits.floats + kGroup * patch, patches * patch) + kBlock);
   int32_t* lists = cutter.take<int32_t>(patches * channels * 3);
   float* coefficients = cutter.take<float>(patches * channels);
   if (!t.work) return t;

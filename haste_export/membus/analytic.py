@@ -21,7 +21,7 @@ LANES = 4  # floats in a vector; windows are whole vectors
 GROUP, MAX_TILE = 4, 256  # patches: prepared together, most in a tile
 MIN_STAY, MAX_STAY = 72, 288  # output pixels of a tile beside weights that stay
 BLOCKS_AT_ONCE = 3  # of output channels, by the kernel that knows no transforms
-PASSING = 6  # patches whose windows pass by while a slice of the weights stays
+PASSING = 2  # patches whose windows pass by while a slice of the weights stays: each meets all blocks of the slice
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
 EXPECTED = 1 / 2  # of a patch's windows, after a usual merge
 HYPERPLANES = 14  # in use, for the size of the buffers that patches are prepared in
@@ -63,13 +63,13 @@ class Schedule:
             the weights; all windows pass by once per slice).
         floats: of windows in a tile, where they decide its size.
         slices: of the weights, where they stay one after the other.
-        rounds: in which the slices pass, each time by some rows of patches.
+        patches: that are prepared before the slices pass.
     """
 
     stays: str
     floats: int = 0
     slices: int = 1
-    rounds: int = 1
+    patches: int = 0
 
 
 def schedule(shape: LayerShape, core: Core) -> Schedule:
@@ -80,24 +80,35 @@ def schedule(shape: LayerShape, core: Core) -> Schedule:
     pixels = shape.patch**2 * FLOAT * (shape.channels + shape.filters)
     least = ceil(MIN_STAY / shape.patch**2)
     most = max(MAX_STAY // shape.patch**2, least)
-    preparation = _preparation(shape) * min(GROUP, least) // GROUP
-    stay = (size * 7 // 8 - weights - preparation) // (window + lists + pixels)
+    preparation = _preparation(shape)
+    stay = (size * 7 // 8 - weights - preparation * min(GROUP, least) // GROUP) // (window + lists + pixels)
     if stay >= least:
         patches = min(stay, most)
         if _patches(shape) > patches:
             return Schedule("weights", patches * window // FLOAT)
-    call = block * (BLOCKS_AT_ONCE if _is_direct(shape) else 1)
-    floats = max((size * 7 // 8 - 2 * call) * window // (window + lists), GROUP * window) // FLOAT
-    if stay >= least or _patches(shape) * window <= floats * FLOAT:
-        return Schedule("windows", floats)  # one tile
-    most, rows = (size * 15 // 16 - PASSING * (window + lists)) // block, MAX_WINDOWS // _row(shape, window + lists)
-    if most >= 1 and rows >= 1 and weights > size * 15 // 16:
-        slices, total = ceil(shape.filters / BLOCK / most), _patches(shape) * (window + lists)
-        by_tiles = ceil(_patches(shape) * window / (floats * FLOAT)) * weights
-        rounds = ceil(total / (rows * _row(shape, window + lists)))
-        if rounds * weights + (slices + 2) * total < by_tiles:
-            return Schedule("slice", slices=slices, rounds=rounds)
-    return Schedule("windows", floats)
+    step = BLOCKS_AT_ONCE if _is_direct(shape) else 1
+    floats = max((size * 7 // 8 - 2 * step * block) * window // (window + lists), GROUP * window) // FLOAT
+    tile = floats * FLOAT
+    best = Schedule("windows", floats)
+    if stay >= least or _patches(shape) * window <= tile:
+        return best  # one tile
+    blocks = ceil(shape.filters / BLOCK)
+    columns = ceil(shape.output[1] / shape.patch)
+    rows = min(MAX_WINDOWS // (columns * (window + lists)), _patches(shape) // columns)
+    if rows < 1 or weights <= size * 15 // 16:
+        return best
+    prepared, total = rows * columns, _patches(shape) * (window + lists)
+
+    once = weights + 2 * preparation + ceil(blocks / step) * _again(tile, step * block, size)
+    moved = _patches(shape) * window / tile * once + 3 * total
+    for kept in range(step, blocks, step):
+        if kept > step and kept * block + PASSING * (window + lists) > size * 15 // 16:
+            break
+        slices, again = ceil(blocks / kept), _again(prepared * (window + lists), kept * block, size)
+        by_slices = ceil(_patches(shape) / prepared) * (weights + slices * again) + 2 * total
+        if by_slices < moved:
+            best, moved = Schedule("slice", slices=slices, patches=prepared), by_slices
+    return best
 
 
 def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
@@ -113,9 +124,8 @@ def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -
     weights, windows = _weights(shape, shape.weight_size), round(kept * _patches(shape) * _windows(shape))
     passes, scratch = 1, 2 * windows  # windows are written, which fetches them first
     if plan.stays == "slice":
-        passes = plan.rounds
-        if windows + weights // plan.slices > core.last_level.size:
-            scratch += plan.slices * windows
+        passes = ceil(_patches(shape) / plan.patches)
+        scratch += passes * plan.slices * _again(windows // passes, weights // plan.slices, core.last_level.size)
     else:
         tiles = _tiles(shape, plan, kept)
         scratch //= tiles  # the same memory for every tile
@@ -132,21 +142,36 @@ def passes(shape: LayerShape, core: Core, kept: float = 0.5) -> str:
     return f"{plan.slices} slices" if plan.stays == "slice" else f"{_tiles(shape, plan, kept)} tiles"
 
 
+def _again(windows: int, weights: int, cache: int) -> int:
+    """Bytes of windows for which the cache has no room, where weights and windows are used in turns.
+
+    Each time they are gone through in the other order, so between two uses of the windows furthest from the turn lie
+    all others, these weights and the next.
+    """
+    return min(max(windows + 2 * weights - cache * 15 // 16, 0), windows)
+
+
 def _tiles(shape: LayerShape, plan: Schedule, kept: float) -> int:
     return max(
         1, ceil(_patches(shape) / MAX_TILE), ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT))
     )
 
 
-def _row(shape: LayerShape, patch: int) -> int:
-    """Bytes of a row of patches of so many bytes each."""
-    return ceil(shape.output[1] / shape.patch) * patch
-
-
 def _windows(shape: LayerShape) -> int:
-    """Bytes of the windows that a patch is convolved with if nothing is merged."""
-    tiles = _tiling(shape)
-    return shape.channels * (tiles.bucket_slot if tiles else _slot(shape)) * FLOAT
+    """Bytes of the windows that a patch is convolved with if nothing is merged, on average."""
+    if not (tiles := _tiling(shape)):
+        return shape.channels * _slot(shape) * FLOAT
+    (rows, bottom), (columns, right) = (_whole_and_last(size, shape.patch) for size in shape.output)
+    whole = tiles.bucket_slot(shape.patch, shape.patch)
+    floats = rows * columns * whole + columns * tiles.bucket_slot(bottom, shape.patch)
+    floats += rows * tiles.bucket_slot(shape.patch, right) + tiles.bucket_slot(bottom, right)
+    return shape.channels * ceil(floats / ((rows + 1) * (columns + 1))) * FLOAT
+
+
+def _whole_and_last(size: int, patch: int) -> tuple[int, int]:
+    """Patches along an axis but for the last, and the last one's pixels inside the image."""
+    whole = ceil(size / patch) - 1
+    return whole, size - whole * patch
 
 
 def _preparation(shape: LayerShape) -> int:

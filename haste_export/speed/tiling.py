@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from haste_export.contract import BLOCK
 
+QUAD = 4  # floats that 64-bit ARM reads of a window at a time
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -33,10 +35,9 @@ class Tiling:
         """Floats kept of a channel's window."""
         return padded(self.window**2)
 
-    @property
-    def bucket_slot(self) -> int:
-        """Floats kept of a bucket's window, at the points of all tiles."""
-        return padded(self.points(self.first + self.second) ** 2)
+    def bucket_slot(self, rows: int, columns: int) -> int:
+        """Floats kept of a bucket's window, where so many output pixels of the patch lie inside the image."""
+        return -(-self.points(rows) * self.points(columns) // QUAD) * QUAD
 
     def pixels(self, size: int) -> int:
         """Output pixels along an axis in the tiles of a patch of which `size` pixels lie inside the image."""

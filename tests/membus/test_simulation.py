@@ -140,13 +140,15 @@ def test_float16_weights_are_half_the_traffic() -> None:
     ("shape", "passes"),
     [
         (LayerShape(1, 64, 64, (3, 3), (240, 240)), "weights stay"),
-        (LayerShape(1, 256, 256, (3, 3), (60, 60)), "10 tiles"),  # 400 patches beside two blocks of 147 KB
-        (LayerShape(1, 512, 512, (3, 3), (30, 30)), "16 slices"),  # two blocks of 295 KB stay
+        (LayerShape(1, 256, 256, (3, 3), (60, 60)), "3 slices"),  # six blocks of 147 KB and patches of 15 KB
+        (LayerShape(1, 512, 512, (3, 3), (30, 30)), "11 slices"),  # three blocks of 295 KB and patches of 31 KB
         (LayerShape(1, 512, 512, (3, 3), (3, 3)), "1 tiles"),
         (LayerShape(1, 64, 64, (3, 3), (240, 240), patch=7), "weights stay"),  # 32 patches of 16 KB
-        (LayerShape(1, 128, 256, (3, 3), (60, 60), patch=7), "4 tiles"),  # 81 patches beside two blocks of 74 KB
-        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=4), "16 slices"),  # 49 KB of windows a patch
-        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=6), "7 tiles"),  # six patches of 115 KB leave no slice room
+        (LayerShape(1, 128, 256, (3, 3), (60, 60), patch=7), "2 slices"),  # eight blocks of 74 KB
+        (LayerShape(1, 256, 512, (3, 3), (30, 30), patch=6), "3 tiles"),  # 25 patches of 51 KB beside two blocks
+        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=4), "11 slices"),  # 37 KB of windows a patch
+        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=6), "16 slices"),  # 102 KB: two blocks and two patches
+        (LayerShape(1, 512, 512, (3, 3), (15, 15), patch=6), "32 slices"),  # two blocks leave most windows in the cache
     ],
     ids=str,
 )
@@ -156,13 +158,13 @@ def test_schedules(shape: LayerShape, passes: str) -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "patch", "floats"),
-    [((3, 3), 3, 28), ((3, 3), 4, 48), ((3, 3), 5, 112), ((3, 3), 6, 112), ((3, 3), 7, 128), ((1, 1), 4, 28)],
+    [((3, 3), 3, 28), ((3, 3), 4, 36), ((3, 3), 5, 100), ((3, 3), 6, 100), ((3, 3), 7, 124), ((1, 1), 4, 28)],
 )
 def test_tiles_hold_a_few_patches_however_little_cache_there_is(
     kernel: tuple[int, int], patch: int, floats: int
 ) -> None:
-    """`floats` of a window: as many points as all tiles have, in whole lines, or what the last subtile may read."""
-    plan = analytic.schedule(LayerShape(1, 60000, 64, kernel, (64, 64), patch=patch), A72)
+    """`floats` of a window: as many points as all tiles have, in fours, or what the last subtile may read."""
+    plan = analytic.schedule(LayerShape(1, 60000, 64, kernel, (84, 84), patch=patch), A72)
     assert plan.floats == analytic.GROUP * 60000 * floats // 2
 
 
