@@ -19,9 +19,11 @@ struct Matrix {
     // Rows g and g + 8 of A and D are output channels 4 g + 2 half and 4 g + 2 half + 1, so that a lane's four lie side
     // by side in memory. Columns of B and D are pixels, in tiles of eight.
     Sum sum[2][kPixelTiles];
-    FactorA high[2], low[2];  // of one tap, [half]
-    FactorB window_high[kPixelTiles], window_low[kPixelTiles];
-    int corner[kPixelTiles];  // of the window of pixel g of a tile; pixels beyond the patch repeat the last one
+    FactorA high[kTaps][2], low[kTaps][2];  // [half]
+    FactorB window_high, window_low;        // of one tap and tile
+    Sum product[2];                         // of one tile and all kTaps, [half]
+    int corner[kPixelTiles];                // of the window of pixel g of a tile, in bucket t's staged windows; pixels
+                                            // beyond the patch repeat the last one
   };
 
   // Of the windows of buckets t and t + 4, as a lane wants it.
@@ -37,7 +39,8 @@ struct Matrix {
     HASTE_UNROLL
     for (int tile = 0; tile < kPixelTiles; tile++) {
       const int pixel = min_of((pass * kPixelTiles + tile) * 8 + lane / 4, layer.patch * layer.patch - 1);
-      state.corner[tile] = pixel / layer.patch * layer.window_w + pixel % layer.patch;
+      state.corner[tile] =
+          lane_bucket(lane) * pitch(layer) + pixel / layer.patch * layer.window_w + pixel % layer.patch;
       HASTE_UNROLL
       for (int i = 0; i < 8; i++) state.sum[i / 4][tile].value[i % 4] = 0.0f;
     }
@@ -54,39 +57,46 @@ struct Matrix {
     }
   }
 
-  static HASTE_DEVICE void load_factors(State& state, const LayerPlan& layer, const Pixel* windows, int tap, int lane) {
+  static HASTE_DEVICE void split_filters(State& state) {
     HASTE_UNROLL
-    for (int i = 0; i < 8; i++) {  // half, then element: row g or g + 8, bucket t or t + 4
-      const int half = i / 4, row = i % 2, bucket = i / 2 % 2;
+    for (int i = 0; i < 8 * kTaps; i++) {  // tap, half, then element: row g or g + 8, bucket t or t + 4
+      const int tap = i / 8, half = i / 4 % 2, row = i % 2, bucket = i / 2 % 2;
       const Tf32Pair pair = split_tf32(state.filters.merged[bucket][tap][2 * half + row]);
-      state.high[half].value[i % 4] = pair.high;
-      state.low[half].value[i % 4] = pair.low;
-    }
-    const Pixel* const own = windows + lane_bucket(lane) * pitch(layer);
-    HASTE_UNROLL
-    for (int tile = 0; tile < kPixelTiles; tile++) {
-      const Pixel pixel = own[state.corner[tile]];
-      state.window_high[tile] = pixel.high;
-      state.window_low[tile] = pixel.low;
+      state.high[tap][half].value[i % 4] = pair.high;
+      state.low[tap][half].value[i % 4] = pair.low;
     }
   }
 
-  static HASTE_DEVICE void multiply(ThreadStates<State>& states, const LayerPlan& layer, const Pixel* windows, int warp,
+  // Tensor cores cut their sums where additions round (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA
+  // tensor cores, 2021). In one sum over all buckets those errors, all towards zero, would add up; so tensor cores sum
+  // one step at kTaps taps only, and additions the rest.
+  static HASTE_DEVICE void multiply(ThreadStates<State>& states, const LayerPlan&, const Pixel* windows, int warp,
                                     unsigned char*) {
+    each_lane(warp, [&](int thread) { split_filters(states.of(thread)); });
     HASTE_UNROLL
-    for (int tap = 0; tap < kTaps; tap++) {
-      each_lane(warp, [&](int thread) { load_factors(states.of(thread), layer, windows + tap, tap, thread % kWarp); });
+    for (int tile = 0; tile < kPixelTiles; tile++) {
+      each_lane(warp, [&](int thread) { states.of(thread).product[0] = states.of(thread).product[1] = Sum{}; });
       HASTE_UNROLL
-      for (int i = 0; i < 2 * kPixelTiles; i++) {
-        const auto sum = [&](State& s) -> Sum& { return s.sum[i % 2][i / 2]; };
-        const auto high = [&](State& s) -> FactorA& { return s.high[i % 2]; };
-        const auto low = [&](State& s) -> FactorA& { return s.low[i % 2]; };
-        const auto window_high = [&](State& s) -> FactorB& { return s.window_high[i / 2]; };
-        const auto window_low = [&](State& s) -> FactorB& { return s.window_low[i / 2]; };
-        mma_of_warp(states, warp, sum, low, window_high);  // small terms first
-        mma_of_warp(states, warp, sum, high, window_low);
-        mma_of_warp(states, warp, sum, high, window_high);
+      for (int tap = 0; tap < kTaps; tap++) {
+        each_lane(warp, [&](int thread) {
+          State& state = states.of(thread);
+          const Pixel pixel = windows[state.corner[tile] + tap];
+          state.window_high = pixel.high;
+          state.window_low = pixel.low;
+        });
+        HASTE_UNROLL
+        for (int i = 0; i < 6; i++) {
+          const auto product = [&](State& s) -> Sum& { return s.product[i % 2]; };
+          const auto filters = [&](State& s) -> FactorA& { return i < 2 ? s.low[tap][i % 2] : s.high[tap][i % 2]; };
+          const auto pixels = [&](State& s) -> FactorB& { return i / 2 == 1 ? s.window_low : s.window_high; };
+          mma_of_warp(states, warp, product, filters, pixels);  // small terms first
+        }
       }
+      each_lane(warp, [&](int thread) {
+        State& state = states.of(thread);
+        HASTE_UNROLL
+        for (int i = 0; i < 8; i++) state.sum[i / 4][tile].value[i % 4] += state.product[i / 4].value[i % 4];
+      });
     }
   }
 
