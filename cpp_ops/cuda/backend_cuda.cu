@@ -12,8 +12,9 @@
 #include "failure.h"
 #include "front_group.h"
 
-// Kernel arguments are read where they lie; before compute capability 7.0 they are copied to the stack.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
+// Kernel arguments are read where they lie; before compute capability 7.0, and by compilers before 11.7, they are
+// copied to the stack.
+#if (defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700) || __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ < 1107
 #define HASTE_ARGUMENT
 #else
 #define HASTE_ARGUMENT __grid_constant__
@@ -181,11 +182,13 @@ DeviceLimits limits() {
     return value;
   };
   const int major = attribute(cudaDevAttrComputeCapabilityMajor);
+  // As the launch bounds of the kernels have it.
+  const int registers = major >= 7 ? attribute(cudaDevAttrMaxRegistersPerBlock) : 1 << 15;
   return {attribute(cudaDevAttrMultiProcessorCount),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)),
           static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor)),
           static_cast<size_t>(attribute(cudaDevAttrL2CacheSize)),
-          attribute(cudaDevAttrMaxRegistersPerBlock),
+          registers,
           has_fast_tf32(major, attribute(cudaDevAttrComputeCapabilityMinor))};
 }
 
@@ -234,6 +237,8 @@ void release_on(void* stream, void* memory) {
 
 void copy(void* to, const void* from, size_t bytes) {
   check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+  // From pageable memory it returns when the bytes are staged, and other streams do not wait for what follows.
+  check(cudaStreamSynchronize(cudaStreamLegacy), "cudaStreamSynchronize");
 }
 
 void clear(void* memory, size_t bytes, void* stream) {

@@ -73,6 +73,7 @@ struct Matrix {
   static HASTE_DEVICE void multiply(ThreadStates<State>& states, const LayerPlan&, const Pixel* windows, int warp,
                                     unsigned char*) {
     each_lane(warp, [&](int thread) { split_filters(states.of(thread)); });
+    sync_warp();  // merging may have parted the warp, and mma wants it together
     HASTE_UNROLL
     for (int tile = 0; tile < kPixelTiles; tile++) {
       each_lane(warp, [&](int thread) { states.of(thread).product[0] = states.of(thread).product[1] = Sum{}; });

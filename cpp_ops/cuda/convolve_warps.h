@@ -101,7 +101,8 @@ HASTE_DEVICE Member member_of(const BucketLists& lists, const LaneBuckets& bucke
   return member;
 }
 
-// Merges the filters of a lane's two buckets. Both are loaded at once, and the next members before them.
+// Merges the filters of a lane's two buckets. Two members of each are loaded at once, and those after them are looked
+// up before: a large bucket then waits for L2 once for every two of its members.
 template <int kTaps, class T>
 HASTE_DEVICE void merge_lane(LaneFilters<kTaps>& filters, const LayerPlan& layer, const BucketLists& lists,
                              const T* weights) {
@@ -116,19 +117,21 @@ HASTE_DEVICE void merge_lane(LaneFilters<kTaps>& filters, const LayerPlan& layer
   }
   const int most = buckets.count[0] > buckets.count[1] ? buckets.count[0] : buckets.count[1];
   if (most < 2) return;
-  Member next[2] = {member_of(lists, buckets, 0, 1), member_of(lists, buckets, 1, 1)};
-  for (int j = 1; j < most; j++) {
-    const Member member[2] = {next[0], next[1]};
-    float w[2][kTaps][4];
+  Member next[4];  // of bucket i at i and i + 2
+  HASTE_UNROLL
+  for (int i = 0; i < 4; i++) next[i] = member_of(lists, buckets, i % 2, 1 + i / 2);
+  for (int j = 1; j < most; j += 2) {
+    const Member member[4] = {next[0], next[1], next[2], next[3]};
+    float w[4][kTaps][4];
     HASTE_UNROLL
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
       load_filter<kTaps>(layer, weights, member[i].channel, w[i]);
-      next[i] = member_of(lists, buckets, i, j + 1);
+      next[i] = member_of(lists, buckets, i % 2, j + 2 + i / 2);
     }
     HASTE_UNROLL
-    for (int k = 0; k < 8 * kTaps; k++) {
+    for (int k = 0; k < 16 * kTaps; k++) {
       const int i = k / (4 * kTaps), tap = k / 4 % kTaps;
-      filters.merged[i][tap][k % 4] += member[i].coefficient * w[i][tap][k % 4];
+      filters.merged[i % 2][tap][k % 4] += member[i].coefficient * w[i][tap][k % 4];
     }
   }
 }
