@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import warnings
 from abc import ABC, abstractmethod
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 from dataclasses import dataclass
@@ -115,6 +116,25 @@ class TorchBuffer(Buffer):
         return result
 
 
+class BareTorchBuffer(Buffer):
+    """Without guards, and with what the allocator leaves in it: for tools that watch memory themselves."""
+
+    def __init__(self, torch: Any, nbytes: int, contents: Array | None) -> None:
+        self._tensor = torch.empty(max(nbytes, 1), dtype=torch.uint8, device="cuda")
+        if contents is not None and nbytes > 0:
+            self._tensor.copy_(torch.from_numpy(np.ascontiguousarray(contents).reshape(-1).view(np.uint8)))
+        self.nbytes = nbytes
+
+    @property
+    def address(self) -> int:
+        return int(self._tensor.data_ptr())
+
+    def read_all(self) -> NDArray[np.uint8]:
+        guard = np.full(GUARD_BYTES, GUARD_VALUE, np.uint8)
+        inside: NDArray[np.uint8] = self._tensor.cpu().numpy()[: self.nbytes]
+        return np.concatenate([guard, inside, guard])
+
+
 class CupyBuffer(Buffer):
     def __init__(self, cupy: Any, contents: Array) -> None:
         everything = _guarded_bytes(contents)
@@ -143,6 +163,11 @@ class Target:
     module: Any = None
     limits: tuple[int, ...] = LIMITS
 
+    @property
+    def bare(self) -> bool:
+        """Whether a tool watches memory (see tools/gpu/gpu_check.py)."""
+        return "HASTE_TEST_BARE_BUFFERS" in os.environ and self.module is not None and self.module.__name__ == "torch"
+
     def plan_for_limits(self) -> None:
         """What is created next on the host is planned for `limits`."""
         if self.module is None:
@@ -151,10 +176,14 @@ class Target:
     def upload(self, contents: Array) -> Buffer:
         if self.module is None:
             return HostBuffer(contents)
+        if self.bare:
+            return BareTorchBuffer(self.module, contents.nbytes, contents)
         return (CupyBuffer if self.module.__name__ == "cupy" else TorchBuffer)(self.module, contents)
 
     def blank(self, nbytes: int) -> Buffer:
         """Memory that nothing has written: bytes of a NaN, so that an element left out shows."""
+        if self.bare:
+            return BareTorchBuffer(self.module, nbytes, None)
         return self.upload(np.full(nbytes, 0xFF, np.uint8))
 
     def stream(self) -> int:
@@ -173,8 +202,9 @@ class Target:
 
 def _find(name: str, variable: str) -> Path | None:
     named = os.environ.get(variable)
-    path = Path(named) if named else Path(__file__).resolve().parents[2] / "build" / name
-    return path if path.exists() else None
+    build = Path(__file__).resolve().parents[2] / "build"
+    paths = [Path(named)] if named else [build / name, build / "gpu" / name]
+    return next((path for path in paths if path.exists()), None)
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -223,7 +253,9 @@ def gpu_target() -> Target | str:
         return "this machine has no NVIDIA GPU, or no driver for it"
     for name in ("torch", "cupy"):
         try:
-            module = importlib.import_module(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the packages that these import
+                module = importlib.import_module(name)
         except ImportError:
             continue
         if name == "cupy" or module.cuda.is_available():

@@ -23,6 +23,8 @@ def cuda_session(problem: Problem) -> onnxruntime.InferenceSession:
     """A session on the CUDA provider; L is fed."""
     constants: dict[str, NDArray[Any]] = {"W": pack(problem.weights), "B": problem.bias, "V": problem.hyperplanes}
     model = haste_model(constants, kernel_shape=[3, 3], pads=[1, 1, 1, 1], w_layout="packed")
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA's libraries where they come as Python packages
     options = onnxruntime.SessionOptions()
     library = _find("libhaste_ops_cuda.so", "HASTE_OPS_CUDA_LIBRARY")
     assert library is not None

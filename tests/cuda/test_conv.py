@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from haste_export.contract import MERGES
 from tests.cuda.compare import HALF_TINY, HALF_UNIT, as_stored, check_values, conv_of
 from tests.cuda.device import Target
+from tests.operator.bounds import gamma
 from tests.operator.c_api import NativeError
 from tests.operator.cases import ACTIVATIONS, OUTPUTS, Case, build, value_cases
 from tests.operator.test_correction import correction_of, expected_from
@@ -47,7 +48,8 @@ def test_error_bound(target: Target, tau: float, kind: str, patch: int, merge_ho
 @pytest.mark.parametrize(("large", "left"), [(1e20, True), (1.0, False), (1e-23, True)])
 def test_norms_that_cannot_be_taken(target: Target, large: float, left: bool) -> None:
     """Two members cancel and the others share a good mean: where a norm overflows or underflows its member leaves."""
-    case = Case(channels=8, height=3, width=3, kernel=(1, 1), pads=(0, 0, 0, 0), groups=1, merge_how="norm")
+    # Patch 2: tensor cores do not see it, and lose six beside 1e20 before its opposite is added.
+    case = Case(channels=8, height=2, width=2, kernel=(1, 1), pads=(0, 0, 0, 0), patch=2, groups=1, merge_how="norm")
     problem = build(case)
     x = np.ones_like(problem.x)
     x[0, 0], x[0, 1] = large, -large
@@ -125,6 +127,28 @@ def test_correction_of_a_given_grouping_stored_as_float16(target: Target) -> Non
     expected, bound = expected_from(plain, problem, correction)
     rounding = HALF_UNIT * (correction[0].max() * np.abs(plain) + np.abs(expected)) + HALF_TINY
     assert (np.abs(y - expected) <= bound + rounding).all()
+
+
+@pytest.mark.parametrize("patch", [3, 7])
+def test_many_patches(target: Target, patch: int) -> None:
+    """On a large GPU: warps that share windows, and batches of more patches than one pair of launches takes."""
+    large = target.name == "gpu"
+    images, side = (6, 120) if large else (2, 24)
+    case = replace(LAYER, channels=64, outputs=128, patch=patch, count=14, groups=0, kind="relu")
+    problem = build(replace(case, height=side, width=side))
+    x = np.concatenate([np.roll(problem.x, 11 * i, axis=2) for i in range(images)])
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(problem.x[0], ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2))
+    exact = np.tensordot(problem.weights.astype(np.float64), windows, axes=([1, 2, 3], [0, 3, 4]))
+    exact += problem.bias[:, None, None]
+    with conv_of(target, problem) as conv:
+        batch = conv.run(x, 14).y
+        alone = np.concatenate([conv.run(x[i : i + 1], 14).y for i in range(images)])
+        dense = conv.run(x[:1], 0).y[0]
+    # How warps share the work, and so the order of sums, follows from the number of patches.
+    allowed = gamma(64 * 9) * np.abs(exact).max()
+    assert np.abs(batch - alone).max() <= allowed
+    assert np.abs(dense - exact).max() <= allowed
+    check_values(target, replace(case, height=24, width=24))
 
 
 def test_pads_wider_than_the_image(target: Target) -> None:

@@ -3,10 +3,12 @@
     python tools/gpu/bench.py [--batch 1,8,32] [--patch 7,3] [-L 14] [--shapes FILE] [--json FILE]
     HASTE_CUDA_TENSOR_CORES=0 python tools/gpu/bench.py             # what multiply-add units alone do
 
-Compared with PyTorch's convolution (cuDNN, benchmark mode, float32) with TF32 off and on. Activations are blocked
-[N, C/16, H, W, 16] for HasteConv, as between the HasteConvs of a compressed model, and NCHW for cuDNN. Every timed
-call is followed by one on another of several input sets, so that nothing is found in cache that would not be there.
-Times are medians over CUDA events. Needs PyTorch with CUDA; exits 3 without.
+Compared with PyTorch's convolution (cuDNN, benchmark mode, float32) with TF32 off and on, in NCHW or channels last,
+whichever is faster. Activations are blocked [N, C/16, H, W, 16] for HasteConv, as between the HasteConvs of a
+compressed model. Every timed call is followed by one on another of up to 16 input sets; small layers stay in the L2 of
+a large GPU nevertheless, for both. Calls are queued before the first one runs, so that times are the GPU's and not
+those of the program that launches; medians over CUDA events. Every row's L = 0 is compared with cuDNN's result first.
+Needs PyTorch with CUDA; exits 3 without.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ from tests.operator.c_api import ConvOptions  # noqa: E402
 NO_GPU = 3
 REPEATS = 30
 WARM_UP = 5
+WRONG = 1e-4
+"""Largest difference from cuDNN's float32 result, as a share of the largest output, that rounding may explain."""
+QUEUE_CYCLES = 50_000_000
+"""What the GPU waits before the first of a series of calls, some 25 ms."""
 FOOTPRINT = 256 << 20
 """Bytes of input that one round of repeats goes through, several times a GPU's L2."""
 
@@ -98,6 +104,7 @@ def time_calls(torch: Any, calls: Sequence[Callable[[], Any]], repeats: int = RE
     for i in range(max(WARM_UP, len(calls))):
         calls[i % len(calls)]()
     torch.cuda.synchronize()
+    torch.cuda._sleep(QUEUE_CYCLES)
     events = [tuple(torch.cuda.Event(enable_timing=True) for _ in range(2)) for _ in range(repeats)]
     for i, (begin, end) in enumerate(events):
         begin.record()
@@ -146,27 +153,41 @@ class Haste:
         self.target, self.torch, self.layer, self.count, self.patch = target, torch, layer, count, patch
         self.stats = torch.zeros(8, device="cuda")
 
-    def call(self, x: Any, *, count: int | None = None, codes_only: bool = False) -> Callable[[], None]:
-        """A run on blocked x; with `codes_only` just its hash."""
-        batch, side = x.shape[0], self.layer.side
+    def __enter__(self) -> Haste:
+        """Nothing more: the layer exists already."""
+        self.conv.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        """Give the layer's device memory back."""
+        self.torch.cuda.synchronize()
+        self.conv.__exit__(*failure)
+
+    def calls(
+        self, xs: Sequence[Any], *, count: int | None = None, codes_only: bool = False
+    ) -> list[Callable[[], Any]]:
+        """Runs on blocked xs, which share workspace and output and return the output; or, `codes_only`, hash them."""
+        batch, side = xs[0].shape[0], self.layer.side
         nbytes = self.conv.workspace(batch, side, side)
         workspace = self.torch.empty(nbytes, dtype=self.torch.uint8, device="cuda")
-        y = self.torch.empty(batch * self.layer.outputs * side * side, device="cuda")
+        y = self.torch.empty(batch, self.layer.outputs // 16, side, side, 16, device="cuda")
         codes = self.torch.empty(
             batch * (-(-side // self.patch)) ** 2 * self.layer.channels, dtype=self.torch.int32, device="cuda"
         )
-        args = RunArgs(x=x.data_ptr(), batch=batch, height=side, width=side, y=y.data_ptr())
+        args = RunArgs(batch=batch, height=side, width=side, y=y.data_ptr())
         args.hyperplanes = self.count if count is None else count
         args.workspace, args.workspace_bytes, args.stream = workspace.data_ptr(), nbytes, self.target.stream()
-        lib, handle, kept = self.target.lib, self.conv._handle, (x, workspace, y, codes)
+        lib, handle, kept = self.target.lib, self.conv._handle, (workspace, codes)
 
-        def run() -> None:
+        def run(x: Any) -> Any:
+            args.x = x.data_ptr()
             if codes_only:
-                self.target.check(lib.haste_cuda_conv_codes(handle, byref(args), kept[3].data_ptr()))
+                self.target.check(lib.haste_cuda_conv_codes(handle, byref(args), kept[1].data_ptr()))
             else:
                 self.target.check(lib.haste_cuda_conv_run(handle, byref(args)))
+            return y
 
-        return run
+        return [partial(run, x) for x in xs]
 
     def compression(self, x: Any) -> float:
         """Measured r = 1 - buckets / channels."""
@@ -183,32 +204,46 @@ def measure(
     xs = [activations(torch, shape, seed) for seed in range(sets)]
     weights = torch.randn(layer.outputs, layer.channels, layer.kernel, layer.kernel, device="cuda")
     weights /= (layer.channels * layer.kernel**2) ** 0.5
+    pad = layer.kernel // 2
+    conv2d = partial(torch.nn.functional.conv2d, padding=pad)
+    torch.backends.cudnn.benchmark = True
     times = {}
-    with torch.no_grad():
-        for name, tf32 in (("cudnn", False), ("cudnn_tf32", True)):
-            torch.backends.cudnn.allow_tf32 = tf32
-            torch.backends.cudnn.benchmark = True
-            calls = [partial(torch.nn.functional.conv2d, x, weights, padding=layer.kernel // 2) for x in xs]
-            times[name] = time_calls(torch, calls)
+    for name, tf32 in (("cudnn", False), ("cudnn_tf32", True)):
+        torch.backends.cudnn.allow_tf32 = tf32
+        times[name] = min(
+            time_calls(
+                torch,
+                [partial(conv2d, x.to(memory_format=form), weights.to(memory_format=form)) for x in xs],
+            )
+            for form in (torch.contiguous_format, torch.channels_last)
+        )
+    torch.backends.cudnn.allow_tf32 = False
+    exact = conv2d(xs[0], weights)
     blocked_xs = [blocked(x) for x in xs]
     rows = []
     for patch in patches:
-        scaled = Haste(target, torch, layer, weights, "scaled", count, patch)
-        mean = Haste(target, torch, layer, weights, "mean", count, patch)
-        haste = time_calls(torch, [scaled.call(x) for x in blocked_xs])
-        row = Row(
-            layer=f"{layer.network} {layer.name} {layer.channels}→{layer.outputs} {layer.kernel}² @{layer.side}²",
-            batch=batch,
-            patch=patch,
-            r=scaled.compression(xs[0][:1]),
-            haste=haste,
-            hash_and_group=time_calls(torch, [scaled.call(x, codes_only=True) for x in blocked_xs]),
-            mean=time_calls(torch, [mean.call(x) for x in blocked_xs]),
-            dense=time_calls(torch, [scaled.call(x, count=0) for x in blocked_xs]),
-            **times,
-            peak_share=layer.flops(batch) / (haste * 1e-6) / peaks[0],
-            bandwidth_share=layer.bytes_moved(batch) / (haste * 1e-6) / peaks[1],
-        )
+        with (
+            Haste(target, torch, layer, weights, "scaled", count, patch) as scaled,
+            Haste(target, torch, layer, weights, "mean", count, patch) as mean,
+        ):
+            dense = scaled.calls(blocked_xs, count=0)
+            error = float((dense[0]() - blocked(exact)).abs().max() / exact.abs().max())
+            if not error < WRONG:
+                raise SystemExit(f"{layer.name}, patch {patch}, batch {batch}: L = 0 differs from cuDNN by {error:.1e}")
+            haste = time_calls(torch, scaled.calls(blocked_xs))
+            row = Row(
+                layer=f"{layer.network} {layer.name} {layer.channels}→{layer.outputs} {layer.kernel}² @{layer.side}²",
+                batch=batch,
+                patch=patch,
+                r=scaled.compression(xs[0][:1]),
+                haste=haste,
+                hash_and_group=time_calls(torch, scaled.calls(blocked_xs, codes_only=True)),
+                mean=time_calls(torch, mean.calls(blocked_xs)),
+                dense=time_calls(torch, dense),
+                **times,
+                peak_share=layer.flops(batch) / (haste * 1e-6) / peaks[0],
+                bandwidth_share=layer.bytes_moved(batch) / (haste * 1e-6) / peaks[1],
+            )
         rows.append(row)
     return rows
 
@@ -260,6 +295,7 @@ def main() -> int:
         f"{peaks[0] / 1e12:.1f} TFLOP/s (float32 matrix product, TF32 off), {peaks[1] / 1e9:.0f} GB/s (copy, read and "
         "written). 'fp32 peak' counts the exact convolution's operations, so compression counts as speed.\n"
     )
+    torch.set_grad_enabled(False)
     rows = []
     patches = [int(word) for word in options.patch.split(",")]
     for batch in (int(word) for word in options.batch.split(",")):

@@ -1,4 +1,5 @@
-# Everything that needs a GPU. GPU_PYTHON is an interpreter with PyTorch (CUDA), pytest, NumPy, ONNX Runtime, hypothesis.
+# Everything that needs a GPU. GPU_PYTHON is an interpreter with PyTorch (CUDA), pytest, pytest-timeout, hypothesis,
+# NumPy, ONNX and ONNX Runtime.
 GPU_PYTHON ?= $(if $(PY),$(PY),python3)
 
 .PHONY: gpu-check
