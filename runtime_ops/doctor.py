@@ -17,7 +17,7 @@ import onnxruntime
 
 from runtime_ops import native
 from runtime_ops.binary import machine_of
-from runtime_ops.library import LibraryNotFoundError, library_name, library_path
+from runtime_ops.library import CUDA_PROVIDER, LibraryNotFoundError, library_name, library_path
 from runtime_ops.version import __version__
 
 Status = Literal["ok", "note", "failed", "skipped"]
@@ -171,9 +171,16 @@ def _cuda_library() -> Check:
         path = library_path(cuda=True)
     except LibraryNotFoundError:
         return Check(name, "skipped", f"no {library_name(cuda=True)}: compressed models run on the CPU")
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return Check(name, "note", f"{path} is there, but this onnxruntime has no CUDA provider")
-    return Check(name, "ok", path)
+    try:
+        count, reason = native.cuda_devices(path)
+    except (OSError, AttributeError) as error:
+        return Check(name, "failed", str(error), f"build {library_name(cuda=True)} on this system")
+    if not count:
+        detail = f"{path} is there, but it finds no GPU"
+        return Check(name, "note", f"{detail}: {reason}" if reason else detail)
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        return Check(name, "note", f"{path} is there, but this onnxruntime has no CUDA provider (onnxruntime-gpu has)")
+    return Check(name, "ok", f"{path}, {count} GPU{'s' if count > 1 else ''}")
 
 
 def _release(version: str) -> tuple[int, ...]:

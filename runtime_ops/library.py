@@ -11,6 +11,8 @@ import onnxruntime
 LIBRARY_VARIABLE = "HASTE_OPS_LIBRARY"
 CUDA_LIBRARY_VARIABLE = "HASTE_OPS_CUDA_LIBRARY"
 
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
 # The mark that register() leaves in the options themselves, so that it lives exactly as long as they do.
 _REGISTERED_KEY = "haste.registered_library"
 

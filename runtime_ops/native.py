@@ -40,6 +40,19 @@ def version(path: str | None = None) -> str:
     return _text(_load(path or library_path()).haste_version())
 
 
+def cuda_devices(path: str) -> tuple[int, str]:
+    """How many GPUs the CUDA library at `path` can use, and if none, why: the driver's answer, or "".
+
+    Raises:
+        OSError: it does not load.
+        AttributeError: it is no library with CUDA kernels.
+    """
+    library = ctypes.CDLL(path)
+    library.haste_cuda_error_message.restype = ctypes.c_char_p
+    count = int(library.haste_cuda_device_count())
+    return count, "" if count else _text(library.haste_cuda_error_message())
+
+
 @lru_cache
 def _load(path: str) -> ctypes.CDLL:
     """Open the library and declare the functions above. ONNX Runtime opens the same file, so both see one counter."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from runtime_ops.library import register
+from runtime_ops.library import CUDA_PROVIDER, register
 from runtime_ops.native import run_count
 
 HYPERPLANES_INPUT = "haste_hyperplanes"
@@ -30,7 +30,7 @@ class Session:
         model: str | os.PathLike[str] | bytes,
         *,
         options: onnxruntime.SessionOptions | None = None,
-        providers: Sequence[Any] = ("CPUExecutionProvider",),
+        providers: Sequence[Any] | None = None,
         library: str | os.PathLike[str] | bool = True,
         cuda: bool = False,
     ) -> None:
@@ -39,12 +39,14 @@ class Session:
         Args:
             model: path of an ONNX file, or its bytes.
             options: session options; the library is registered in them. Fresh ones by default.
-            providers: execution providers, as for onnxruntime.InferenceSession.
+            providers: execution providers, as for onnxruntime.InferenceSession; the CPU by default, with `cuda` before
+                it CUDA.
             library: True finds the op library, a path names it, False runs the model's exact fallback bodies.
-            cuda: register the library with CUDA kernels; name the provider in providers as well.
+            cuda: register the library with CUDA kernels.
 
         Raises:
             LibraryNotFoundError: the op library was not found.
+            RuntimeError: `cuda`, but ONNX Runtime has no CUDA provider or could not load it.
         """
         if options is None:
             options = onnxruntime.SessionOptions()
@@ -52,8 +54,16 @@ class Session:
         self.library: str | None = None
         if library is not False:
             self.library = register(options, cuda, None if library is True else os.fspath(library))
+        if providers is None:
+            providers = (CUDA_PROVIDER, "CPUExecutionProvider") if cuda else ("CPUExecutionProvider",)
         source = model if isinstance(model, bytes) else os.fspath(model)
         self.inference = onnxruntime.InferenceSession(source, options, providers=list(providers))
+        if cuda and CUDA_PROVIDER not in self.inference.get_providers():  # it falls back to the CPU without a word
+            raise RuntimeError(
+                f"{CUDA_PROVIDER} is not in use. This onnxruntime offers "
+                f"{', '.join(onnxruntime.get_available_providers())}; CUDA comes with onnxruntime-gpu, and needs the "
+                "CUDA and cuDNN libraries it was built for. python -m runtime_ops says more."
+            )
         self._steering = {
             node.name
             for node in (*self.inference.get_overridable_initializers(), *self.inference.get_inputs())

@@ -180,7 +180,9 @@ haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, haste_layou
 }
 
 int haste_cuda_device_count(void) {
-  return backend::device_count();
+  int count = 0;
+  guarded([&] { count = backend::device_count(); });
+  return count;
 }
 
 const char* haste_cuda_error_message(void) {

@@ -47,7 +47,7 @@ auto with_form(const LayerPlan& layer, const Body& body) {
 
 namespace haste::cuda::backend {
 
-int device_count();
+int device_count();  // throws Failure, with the driver's reason, where it cannot be asked
 int current_device();
 DeviceLimits limits();  // of the current device
 // Makes a device current for a scope, so that a conv runs where its weights are.

@@ -149,9 +149,8 @@ namespace backend {
 
 int device_count() {
   int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess) cudaGetLastError();
-  return error == cudaSuccess ? count : 0;
+  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  return count;
 }
 
 int current_device() {

@@ -13,8 +13,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from runtime_ops import Check, available_isas, doctor
-from runtime_ops.library import CUDA_LIBRARY_VARIABLE, LIBRARY_VARIABLE
+from runtime_ops import Check, available_isas, doctor, native
+from runtime_ops.library import CUDA_LIBRARY_VARIABLE, CUDA_PROVIDER, LIBRARY_VARIABLE
 
 from .conftest import ROOT
 
@@ -106,12 +106,41 @@ def test_newer_onnxruntime(monkeypatch: pytest.MonkeyPatch, version: str) -> Non
     assert statuses(doctor())["onnxruntime"] == "ok"
 
 
-def test_cuda_library_without_cuda_provider(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+@pytest.fixture
+def cuda_library(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    """A library in the CUDA one's place that finds a GPU, and an onnxruntime that knows CUDA."""
     monkeypatch.setenv(CUDA_LIBRARY_VARIABLE, library)
+    monkeypatch.setattr(native, "cuda_devices", lambda path: (1, ""))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA_PROVIDER, "CPUExecutionProvider"])
+
+
+@pytest.mark.usefixtures("cuda_library")
+def test_cuda_library() -> None:
+    check = by_name(doctor())["CUDA library"]
+    assert (check.status, "1 GPU" in check.detail) == ("ok", True)
+
+
+@pytest.mark.usefixtures("cuda_library")
+def test_cuda_library_without_cuda_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     check = by_name(doctor())["CUDA library"]
     assert check.status == "note"
     assert "no CUDA provider" in check.detail
+
+
+@pytest.mark.usefixtures("cuda_library")
+def test_cuda_library_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "cuda_devices", lambda path: (0, "CUDA driver version is insufficient"))
+    check = by_name(doctor())["CUDA library"]
+    assert check.status == "note"
+    assert check.detail.endswith("finds no GPU: CUDA driver version is insufficient")
+
+
+def test_cuda_library_that_is_another(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    monkeypatch.setenv(CUDA_LIBRARY_VARIABLE, library)
+    check = by_name(doctor())["CUDA library"]
+    assert check.status == "failed"
+    assert "haste_cuda" in check.detail
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

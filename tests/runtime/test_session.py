@@ -9,7 +9,8 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
-from runtime_ops import LibraryNotFoundError, Session, available_isas, isa, run_count
+from runtime_ops import LibraryNotFoundError, Session, available_isas, isa, library_path, run_count
+from runtime_ops.library import CUDA_LIBRARY_VARIABLE
 from runtime_ops.probe import PROBE_MODEL
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -42,6 +43,17 @@ def test_without_library_runs_the_body(probe_input: Array) -> None:
 def test_missing_library_is_an_error(no_library: Path) -> None:
     with pytest.raises(LibraryNotFoundError, match=str(no_library)):
         Session(PROBE_MODEL)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA is there")
+@pytest.mark.parametrize("providers", [None, ["CUDAExecutionProvider", "CPUExecutionProvider"]])
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_cuda_is_not_replaced_by_the_cpu_in_silence(
+    monkeypatch: pytest.MonkeyPatch, providers: list[str] | None
+) -> None:
+    monkeypatch.setenv(CUDA_LIBRARY_VARIABLE, library_path())
+    with pytest.raises(RuntimeError, match=r"CUDAExecutionProvider is not in use.*onnxruntime-gpu"):
+        Session(PROBE_MODEL, providers=providers, cuda=True)
 
 
 def test_from_a_path(tmp_path: Path, probe_input: Array) -> None:

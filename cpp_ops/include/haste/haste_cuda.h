@@ -68,7 +68,7 @@ HASTE_API haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, h
                                           haste_layout y_layout, int64_t batch, int64_t channels, int64_t height,
                                           int64_t width, void* stream);
 
-/* GPUs that the driver shows; 0 also where there is no driver. */
+/* GPUs that the driver shows; 0 also where there is no driver, or one too old: the error message then says which. */
 HASTE_API int haste_cuda_device_count(void);
 
 HASTE_API const char* haste_cuda_error_message(void); /* of the last failure on this thread; never NULL */
