@@ -14,7 +14,9 @@ namespace haste {
 namespace HASTE_NS {
 namespace {
 
-constexpr int kAtATime = 24;  // buckets: with their windows about 25 KiB
+// Buckets: with their windows about 25 KiB. Short vectors go through them several times, with sums of their own, on
+// cores whose L1 has few ways.
+constexpr int kAtATime = kLanes > 4 ? 24 : 16;
 
 // Multiplies buckets at point kPoint along x with tiles of columns kFrom to kTo - 1. `sum` is that of the whole patch,
 // zero before if `fresh`. Out of line: inlined side by side, compilers carry the sums of several points about.
@@ -95,37 +97,42 @@ HASTE_INLINE void finish_tile(const ConvolveArgs& args, int part, const vec* sum
 }
 
 template <typename Weight, bool kScaled, typename Tiles>
-void convolve(const ConvolveArgs& args, int part) {
+void convolve(const ConvolveArgs& args) {
   const PatchWork& work = *args.work;
-  const Filters<Weight> filters(args, part);
-  vec sum[Tiles::at(Tiles::kAxis.points(0), 0, 0)];
+  vec sum[kParts][Tiles::at(Tiles::kAxis.points(0), 0, 0)];
   alignas(64) float buffer[kAtATime * kTaps * kBlock];
   Bucket bucket[kAtATime];
-  Ahead ahead;
-  const int buckets = work.singles + work.merged, slot = work.slot;
+  const int buckets = work.singles + work.merged;
   int from = 0;
   do {
     const int count = min_int(kAtATime, buckets - from);
-    list_buckets<kScaled>(work, slot, filters, from, count, buffer, bucket);
-    if (args.cold) ahead.list(work, filters, from + count, min_int(kAtATime, buckets - from - count));
-    if (args.prefetch_lines && buckets) {
-      const int64_t lines = args.prefetch_lines, first = lines * from / buckets,
-                    last = lines * (from + count) / buckets;
-      ahead.stream(args.prefetch + first * 64, static_cast<int>(last - first));
+    // Vectors shorter than a block go through the same buckets one after the other, while those are in L1; the first
+    // one draws what comes next.
+    for (int part = 0; part < kParts; part++) {
+      const Filters<Weight> filters(args, part);
+      Ahead ahead;
+      list_buckets<kScaled>(work, work.slot, filters, from, count, buffer, bucket);
+      if (args.cold && part == 0) ahead.list(work, filters, from + count, min_int(kAtATime, buckets - from - count));
+      if (args.prefetch_lines && buckets && part == 0) {
+        const int64_t lines = args.prefetch_lines, first = lines * from / buckets,
+                      last = lines * (from + count) / buckets;
+        ahead.stream(args.prefetch + first * 64, static_cast<int>(last - first));
+      }
+      multiply_from<Tiles, 0>(bucket, count, ahead, from == 0, sum[part]);
     }
-    multiply_from<Tiles, 0>(bucket, count, ahead, from == 0, sum);
     from += count;
   } while (from < buckets);
-  finish_tile<Tiles, 0, 0>(args, part, sum);
-  finish_tile<Tiles, 0, 1>(args, part, sum);
-  finish_tile<Tiles, 1, 0>(args, part, sum);
-  finish_tile<Tiles, 1, 1>(args, part, sum);
+  for (int part = 0; part < kParts; part++) {
+    finish_tile<Tiles, 0, 0>(args, part, sum[part]);
+    finish_tile<Tiles, 0, 1>(args, part, sum[part]);
+    finish_tile<Tiles, 1, 0>(args, part, sum[part]);
+    finish_tile<Tiles, 1, 1>(args, part, sum[part]);
+  }
 }
 
 template <typename Weight, typename Tiles>
 void convolve_tiles(const ConvolveArgs& args) {
-  const auto kernel = args.merge != Merge::kMean ? convolve<Weight, true, Tiles> : convolve<Weight, false, Tiles>;
-  for (int part = 0; part < kParts; part++) kernel(args, part);
+  (args.merge != Merge::kMean ? convolve<Weight, true, Tiles> : convolve<Weight, false, Tiles>)(args);
 }
 
 template <typename Weight>

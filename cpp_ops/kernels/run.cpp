@@ -192,10 +192,13 @@ class Run {
     for (int64_t i = 0, at = 0; i < tiles; i++)
       for (int p = 0; p < tile[i].patches; p++) place[at++] = {&tile[i], p};
     // Threads that share a cache share the slice in it: they come to it together, each with a part of the patches.
-    // Others do so if there are too few slices for all to have about the same work.
+    // Others do so if slices alone would not give each a few things to do, and all about the same.
     const int64_t slices = ceil_div(run_.g.blocks_out, blocks), workers = threads();
+    const auto uneven = [&](int64_t tasks) {
+      return workers > 1 && (tasks < 4 * workers || ceil_div(tasks, workers) * workers * 7 > tasks * 8);
+    };
     int64_t parts = std::min<int64_t>(std::min<int64_t>(workers, l2_cache_cores()), patches);
-    while (parts < patches && ceil_div(slices * parts, workers) * workers * 7 > slices * parts * 8) parts++;
+    while (parts < patches && uneven(slices * parts)) parts++;
     for_each(slices * parts, [&](int64_t task) {
       const Scratch scratch(convolution_bytes(run_, limits.patches));
       if (!alive(scratch)) return;
