@@ -48,9 +48,15 @@ int64_t pixel_bytes(const LayerRun& run, int channels) {
   return static_cast<int64_t>(run.g.patch) * run.g.patch * channels * 4;
 }
 
-// Columns of which a row leaves that much room for the next; all where even one is too much.
-int64_t columns_within(const LayerRun& run, int64_t columns) {
-  return columns >= 1 ? std::min(std::max<int64_t>(columns, kGroup), run.columns) : run.columns;
+// The width of bands of which a row leaves the pixels that it shares with the next in a cache with room for so many
+// columns; all columns where bands would lose more than half as much at their sides.
+int64_t band(const LayerRun& run, int64_t columns) {
+  const Geometry& g = run.g;
+  if (columns < 1) return run.columns;
+  const int64_t width = std::min(std::max<int64_t>(columns, kGroup), run.columns);
+  // Pixels that two bands read; of planes, in whole lines.
+  const int64_t side = g.window_w - g.patch + (run.conv.params.x_layout == HASTE_BLOCKED ? 0 : kBlock - 1);
+  return 2 * side < width * (g.window_h - g.patch) ? width : run.columns;
 }
 
 }  // namespace
@@ -79,12 +85,12 @@ int64_t tile_columns(const LayerRun& run) {
   if (!tile.stay) return run.columns;  // all weights pass by between two rows
   const int64_t room = cache_bytes() - weight_bytes(run) - static_cast<int64_t>(preparation_bytes(run)) -
                        static_cast<int64_t>(tile.floats) * 4;
-  return columns_within(run, room / pixel_bytes(run, run.g.channels + run.g.filters));
+  return band(run, room / pixel_bytes(run, run.g.channels + run.g.filters));
 }
 
 int64_t slice_columns(const LayerRun& run) {
   const int64_t room = cache_bytes() * 15 / 16 - static_cast<int64_t>(preparation_bytes(run));
-  return columns_within(run, room / (pixel_bytes(run, run.g.channels) + window_bytes(run) + list_bytes(run)));
+  return band(run, room / (pixel_bytes(run, run.g.channels) + window_bytes(run) + list_bytes(run)));
 }
 
 Slices slices(const LayerRun& run) {
