@@ -93,12 +93,17 @@ def coefficient_error(x: Float64, u: Float64, u_error: Float64, a: Float64, how:
     return inherited + gamma(2) * (np.abs(a) + inherited)
 
 
-def tolerance(problem: Problem, result: HasteResult) -> Float64:
-    """Elementwise bound [N,M,H',W'] of |float32 implementation - reference|; infinite where the case proves nothing."""
+def tolerance(problem: Problem, result: HasteResult, product_error: float = 0.0) -> Float64:
+    """Elementwise bound [N,M,H',W'] of |float32 implementation - reference|; infinite where the case proves nothing.
+
+    `product_error`: what each product of the convolution may be off by, of itself, where it is not one of float32.
+    """
     case, geometry = problem.case, problem.case.geometry
     patches = problem.windows().astype(np.float64).reshape(-1, case.channels, int(np.prod(geometry.window)))
     how = case.merge_how
-    pixels = [_patch_error(x, merged, problem, how) for x, merged in zip(patches, result.merged, strict=True)]
+    pixels = [
+        _patch_error(x, merged, problem, how, product_error) for x, merged in zip(patches, result.merged, strict=True)
+    ]
     shape = (case.batch, case.patches, case.outputs, case.patch**2)
     error = assemble(np.array(pixels, np.float64).reshape(shape), geometry)
     addends = np.abs(problem.bias.astype(np.float64))[:, None, None]
@@ -108,7 +113,7 @@ def tolerance(problem: Problem, result: HasteResult) -> Float64:
     return _through_activation(error, result, case.activation)
 
 
-def _patch_error(x: Float64, merged: Merged, problem: Problem, how: str) -> Float64:
+def _patch_error(x: Float64, merged: Merged, problem: Problem, how: str, product_error: float) -> Float64:
     """Bound the error of a patch's output pixels [M, p*p], before bias, residual and activation."""
     case = problem.case
     outputs, channels, k_h, k_w = problem.weights.shape
@@ -132,7 +137,7 @@ def _patch_error(x: Float64, merged: Merged, problem: Problem, how: str) -> Floa
         magnitude = form.magnitude(sizes, inputs + from_merge.inputs, case.patch)
         rounding = np.maximum(rounding, gamma(before + form.roundings(buckets)) * magnitude)
         roundings = max(roundings, before + form.roundings(buckets))
-    error: Float64 = inherited + rounding + roundings * TINY
+    error: Float64 = inherited + rounding + product_error * direct + roundings * TINY
     return error
 
 
