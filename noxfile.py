@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 # The tests that run the op library; what they import of the compiler needs no newer onnx than the pins below.
-NATIVE_TESTS = ["tests/runtime", "tests/operator"]
+NATIVE_TESTS = ["tests/runtime", "tests/operator", "tests/cuda"]
 # ONNX Runtime release -> the packages its tests run with: the newest of their time that it can load.
 ORT_PINS = {
     "1.17.3": ["numpy==1.26.4", "onnx==1.18.0"],
@@ -44,6 +44,7 @@ def sanitize(session: nox.Session) -> None:
     session.run("cmake", "--build", "--preset", "sanitize", env={"PATH": path}, external=True)
     environment = {
         "HASTE_OPS_LIBRARY": str(ROOT / "build" / "sanitize" / "libhaste_ops.so"),
+        "HASTE_CUDA_HOST_LIBRARY": str(ROOT / "build" / "sanitize" / "libhaste_cuda_host.so"),
         # Python itself is not instrumented, so the runtimes must be there before it starts.
         "LD_PRELOAD": f"{compiler_file('libasan.so')} {compiler_file('libubsan.so')}",
         # CPython never frees its interned objects, so leaks cannot be told from its own.
