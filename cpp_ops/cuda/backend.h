@@ -4,46 +4,11 @@
 #include <cstddef>
 
 #include "convolve_lanes.h"
-#include "convolve_matrix.h"
-#include "convolve_rows.h"
+#include "forms.h"
 #include "front.h"
 #include "haste/haste_cuda.h"
 #include "plan.h"
 #include "pool.h"
-
-namespace haste::cuda {
-
-// Calls body with the form of convolve_warps.h that a layer is planned for.
-template <class Body>
-auto with_form(const LayerPlan& layer, const Body& body) {
-  const auto with_taps = [&](auto three, auto one) { return layer.kernel_w == 3 ? body(three) : body(one); };
-  if (layer.shape == Shape::kMatrix) {
-    switch (layer.outputs) {
-      case 16:
-        return with_taps(Matrix<2, 3>(), Matrix<2, 1>());
-      case 40:
-        return with_taps(Matrix<5, 3>(), Matrix<5, 1>());
-      case 56:
-        return with_taps(Matrix<7, 3>(), Matrix<7, 1>());
-      default:
-        return with_taps(Matrix<8, 3>(), Matrix<8, 1>());
-    }
-  }
-  switch (layer.patch) {
-    case 4:
-      return with_taps(Rows<4, 3>(), Rows<4, 1>());
-    case 5:
-      return with_taps(Rows<5, 3>(), Rows<5, 1>());
-    case 6:
-      return with_taps(Rows<6, 3>(), Rows<6, 1>());
-    case 7:
-      return with_taps(Rows<7, 3>(), Rows<7, 1>());
-    default:
-      return with_taps(Rows<8, 3>(), Rows<8, 1>());
-  }
-}
-
-}  // namespace haste::cuda
 
 namespace haste::cuda::backend {
 

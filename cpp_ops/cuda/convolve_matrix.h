@@ -33,7 +33,7 @@ struct Matrix {
   static constexpr int kSlots = 4;
   // Even, but not a multiple of four: then the eight lanes that read 16 bytes at once hit different banks.
   static HASTE_DEVICE int pitch(const LayerPlan& layer) { return layer.merged_pitch + 2; }
-  static HASTE_DEVICE int scratch_bytes() { return 0; }
+  static constexpr int kScratchBytes = 0;
 
   static HASTE_DEVICE void start(State& state, const LayerPlan& layer, int pass, int lane) {
     HASTE_UNROLL

@@ -27,7 +27,7 @@ struct Rows {
   // Merged filters of a step: [8 buckets][kFilterPitch], of each [kTaps][32]. Eight more than those, so that the lanes
   // that store different buckets hit different banks.
   static constexpr int kFilterPitch = kTaps * kWarpChannels + 8;
-  static HASTE_DEVICE int scratch_bytes() { return kBucketsPerStep * kFilterPitch * static_cast<int>(sizeof(float)); }
+  static constexpr int kScratchBytes = kBucketsPerStep * kFilterPitch * static_cast<int>(sizeof(float));
 
   static HASTE_DEVICE void start(State& state, const LayerPlan&, int, int) {
     HASTE_UNROLL

@@ -12,7 +12,7 @@
 //   State                       what a lane keeps; `filters` is a LaneFilters<Form::kTaps>
 //   kTaps                       taps of one kernel row that are merged together
 //   Pixel, kSlots, pitch()      staged windows of a step: Pixel [kSlots][pitch]
-//   scratch_bytes()             shared memory of a warp beside them
+//   kScratchBytes               shared memory of a warp beside them
 //   start(), stage(), multiply(), leave()
 #pragma once
 
@@ -147,7 +147,7 @@ HASTE_DEVICE typename Form::Pixel* staged_windows(const LayerPlan& layer, const 
 template <class Form>
 HASTE_DEVICE unsigned char* scratch_of(const LayerPlan& layer, const WarpGrid& grid, int warp, unsigned char* shared) {
   return reinterpret_cast<unsigned char*>(staged_windows<Form>(layer, grid, 2 * grid.bucket_warps, shared)) +
-         warp * Form::scratch_bytes();
+         warp * Form::kScratchBytes;
 }
 
 // Brings the windows of a round; zeros behind the last bucket.

@@ -141,14 +141,26 @@ HASTE_DEVICE float div_rn(float a, float b) {
 #endif
 }
 
-// Four floats of shared memory, 16-byte aligned.
-HASTE_DEVICE void copy4(const float* p, float* out) {
 #if defined(__CUDA_ARCH__)
-  const float4 v = *reinterpret_cast<const float4*>(p);
+HASTE_DEVICE void spread(float* out, float4 v) {
   out[0] = v.x;
   out[1] = v.y;
   out[2] = v.z;
   out[3] = v.w;
+}
+#endif
+
+// Four floats, 16-byte aligned: of memory that the kernel also writes, and of memory that no running kernel writes.
+HASTE_DEVICE void copy4(const float* p, float* out) {
+#if defined(__CUDA_ARCH__)
+  spread(out, *reinterpret_cast<const float4*>(p));
+#else
+  std::memcpy(out, p, 16);
+#endif
+}
+HASTE_DEVICE void load4(const float* p, float* out) {
+#if defined(__CUDA_ARCH__)
+  spread(out, __ldg(reinterpret_cast<const float4*>(p)));
 #else
   std::memcpy(out, p, 16);
 #endif
@@ -162,24 +174,19 @@ HASTE_DEVICE void store4(float* p, const float* values) {
 #endif
 }
 
-HASTE_DEVICE uint32_t bits_of(float x) {
-#if defined(__CUDA_ARCH__)
-  return __float_as_uint(x);
-#else
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  return bits;
-#endif
+template <class To, class From>
+HASTE_DEVICE To reinterpret(From from) {
+  static_assert(sizeof(To) == sizeof(From), "the same bits");
+  To to;
+  memcpy(&to, &from, sizeof to);
+  return to;
 }
 
+HASTE_DEVICE uint32_t bits_of(float x) {
+  return reinterpret<uint32_t>(x);
+}
 HASTE_DEVICE float from_bits(uint32_t bits) {
-#if defined(__CUDA_ARCH__)
-  return __uint_as_float(bits);
-#else
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-#endif
+  return reinterpret<float>(bits);
 }
 
 // sum + x, or sum - x where sign_bit is that of -1; rounded once, as every product with 1 is exact.
@@ -204,19 +211,6 @@ HASTE_DEVICE void add_global(unsigned long long* counter, unsigned long long n) 
   atomicAdd(counter, n);
 #else
   *counter += n;
-#endif
-}
-
-// Four floats, 16-byte aligned, that no running kernel writes.
-HASTE_DEVICE void load4(const float* p, float* out) {
-#if defined(__CUDA_ARCH__)
-  const float4 v = __ldg(reinterpret_cast<const float4*>(p));
-  out[0] = v.x;
-  out[1] = v.y;
-  out[2] = v.z;
-  out[3] = v.w;
-#else
-  std::memcpy(out, p, 16);
 #endif
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "forms.h"
+
 namespace haste::cuda {
 namespace {
 
@@ -26,21 +28,16 @@ int power_of_two_at_least(int64_t n) {
   return power;
 }
 
-// Taps of a kernel row that are merged together (Form::kTaps of convolve_warps.h).
-int taps_at_once(const LayerPlan& layer) {
-  return layer.kernel_w == 3 ? 3 : 1;
-}
-
-// Staged windows and the warps' scratch; then the sums of all warps take their place.
+// Staged windows and the warps' scratch (convolve_warps.h); then the sums of all warps take their place.
 size_t grid_shared(const LayerPlan& layer, const WarpGrid& grid) {
-  const bool matrix = layer.shape == Shape::kMatrix;
-  const size_t pitch = static_cast<size_t>(layer.merged_pitch) + (matrix ? 2 : 0);
-  const size_t buckets = 2 * static_cast<size_t>(grid.bucket_warps) * static_cast<size_t>(grid.steps) * kBucketsPerStep;
   const auto warps = static_cast<size_t>(grid.warps());
-  const size_t windows = buckets * pitch * (matrix ? 8 : 4);
-  const auto filters = static_cast<size_t>(kBucketsPerStep * (taps_at_once(layer) * kWarpChannels + 8)) * sizeof(float);
   const size_t sums = warps * static_cast<size_t>(kWarpChannels * layer.outputs) * sizeof(float);
-  return std::max(windows + (matrix ? 0 : warps * filters), sums);
+  return with_form(layer, [&](auto form) {
+    using Form = decltype(form);
+    const auto buffers = 2 * static_cast<size_t>(grid.bucket_warps) * static_cast<size_t>(grid.steps);
+    const size_t pixels = size_t{Form::kSlots} * static_cast<size_t>(Form::pitch(layer));
+    return std::max(buffers * pixels * sizeof(typename Form::Pixel) + warps * Form::kScratchBytes, sums);
+  });
 }
 
 // Kernels of one tap have little to do in a step; a barrier then serves several.
@@ -199,9 +196,8 @@ FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max
   Arena arena{limit};
   front.keys = arena.place(front.keys_pitch * patches);
   const bool together = each * patches <= limit;
-  front.projections = arena.place(
-      (together ? std::max(front.projections_pitch, front.means_pitch) : front.projections_pitch) * patches);
   if (together) front.projections_pitch = front.means_pitch = std::max(front.projections_pitch, front.means_pitch);
+  front.projections = arena.place(front.projections_pitch * patches);
   front.lists = arena.place(front.lists_pitch * patches);
   front.windows = arena.place(front.windows_pitch * patches);
   front.means = together ? front.projections : arena.place(front.means_pitch * patches);
@@ -230,10 +226,7 @@ LayerPlan plan_layer(const haste_conv_params& params, size_t element, const Devi
   layer.window_h = layer.patch + layer.kernel_h - 1;
   layer.window_w = layer.patch + layer.kernel_w - 1;
   layer.window = layer.window_h * layer.window_w;
-  // A multiple of four, for loads of 16 bytes, but not of eight: then the four buckets that a warp reads at once for a
-  // matrix product lie in different banks.
   layer.merged_pitch = static_cast<int>(align(static_cast<size_t>(layer.window), 4));
-  if (layer.merged_pitch % 8 == 0) layer.merged_pitch += 4;
   layer.element = element;
   if (plan_warps(layer, limits)) return layer;
   const bool square = layer.patch == 3 && layer.kernel_h == layer.kernel_w;
