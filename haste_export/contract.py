@@ -10,6 +10,7 @@ CONV: Final = "HasteConv"
 MAX_POOL: Final = "HasteMaxPool"
 AVERAGE_POOL: Final = "HasteAveragePool"
 REORDER: Final = "HasteReorder"
+LEVEL: Final = "HasteLevel"
 
 BLOCK: Final = 16
 """Channels per block of the blocked layout and of packed weights."""
@@ -33,8 +34,6 @@ PACKED: Final = "packed"
 
 STEERING_HYPERPLANES: Final = "haste_hyperplanes"
 STEERING_LEVEL: Final = "haste_level"
-LEVEL_TABLE: Final = "/level_hyperplanes_table"
-"""How the names of the tables end that a layer's L is gathered from by level."""
 STEERING_TAU: Final = "haste_tau"
 STATS_PREFIX: Final = "haste_stats/"
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import onnx
 import onnx.parser
 
-from haste_export.contract import AVERAGE_POOL, CONV, DOMAIN, MAX_POOL, REORDER, STATS_LENGTH
+from haste_export.contract import AVERAGE_POOL, CONV, DOMAIN, LEVEL, MAX_POOL, REORDER, STATS_LENGTH
 
 # Every attribute a HasteConv node carries. The body reads a few; a runtime may refuse a node's attribute that its
 # function does not name.
@@ -173,6 +173,21 @@ def reorder_function(opset: int) -> onnx.FunctionProto:
     return _parse(opset, REORDER, _LAYOUTS, "X", "Y", ["Y = Identity (X)"])
 
 
+def level_function(opset: int) -> onnx.FunctionProto:
+    """The local function HasteLevel: table[max(level, 0)].
+
+    Gather counts negative indices from the end, so -1 would be the last level and not, as a negative L, dense. Before
+    opset 12 Max takes no integers, but Relu takes floats in all opsets.
+    """
+    lines = [
+        f"signed = Cast <to = {_FLOAT}> (level)",
+        "clamped = Relu (signed)",
+        f"row = Cast <to = {_INT64}> (clamped)",
+        "value = Gather <axis = 0> (table, row)",
+    ]
+    return _parse(opset, LEVEL, "", "level, table", "value", lines)
+
+
 _WINDOW = "kernel_shape: ints = @kernel_shape, strides: ints = @strides, pads: ints = @pads"
 _LAYOUTS = "x_layout, y_layout"
 
@@ -197,6 +212,6 @@ def _parse(
     body = "\n".join(lines)
     function: onnx.FunctionProto = onnx.parser.parse_function(
         f'<domain: "{DOMAIN}", opset_import: ["": {opset}]>\n'
-        f"{name} <{attributes}> ({inputs}) => ({outputs}) {{\n{body}\n}}"
+        f"{name} {f'<{attributes}>' if attributes else ''} ({inputs}) => ({outputs}) {{\n{body}\n}}"
     )
     return function

@@ -161,7 +161,7 @@ def _hyperplanes_by_level(value: ir.Value | None) -> list[int]:
     if value is None:
         return []
     producer = value.producer()
-    source = producer.inputs[0] if producer is not None and producer.op_type == "Gather" else value
+    source = producer.inputs[1] if producer is not None and producer.op_type == contract.LEVEL else value
     if source is None or source.const_value is None:
         return []
     return [int(count) for count in source.const_value.numpy().reshape(-1)]

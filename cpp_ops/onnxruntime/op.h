@@ -99,6 +99,7 @@ class Op : public CustomOp {
 };
 
 std::vector<const CustomOp*> conv_ops();
+std::vector<const CustomOp*> level_ops();
 const CustomOp* max_pool_op();
 const CustomOp* average_pool_op();
 const CustomOp* reorder_op();

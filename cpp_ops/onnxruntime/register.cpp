@@ -6,9 +6,9 @@ namespace haste::ort {
 namespace {
 
 std::vector<const CustomOp*> operators() {
-  std::vector<const CustomOp*> all;
+  std::vector<const CustomOp*> all = level_ops();
 #if !defined(HASTE_CUDA_HOST)  // that library runs the CUDA provider's kernels in the CPU provider's place
-  all = conv_ops();
+  for (const CustomOp* op : conv_ops()) all.push_back(op);
   all.insert(all.end(), {max_pool_op(), average_pool_op(), reorder_op()});
 #endif
 #if defined(HASTE_WITH_CUDA)

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from haste_export.compiler import compress_ir
-from haste_export.contract import CONV, DOMAIN, LEVEL_TABLE, STEERING_LEVEL, V
+from haste_export.contract import CONV, DOMAIN, LEVEL, STEERING_LEVEL, V
 from haste_export.errors import OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.options import Options
 from haste_export.proto import read_model
@@ -55,8 +55,9 @@ def check_settings(compressed: onnx.ModelProto, settings: Sequence[int]) -> None
 
 def level_count(compressed: onnx.ModelProto) -> int:
     """Levels of a model beside level 0, which is dense; 0 if it is not steered by levels."""
-    tables = [tensor for tensor in compressed.graph.initializer if tensor.name.endswith(LEVEL_TABLE)]
-    return min((int(tensor.dims[0]) - 1 for tensor in tables), default=0)
+    tables = {node.input[1] for node in compressed.graph.node if (node.domain, node.op_type) == (DOMAIN, LEVEL)}
+    rows = (int(tensor.dims[0]) for tensor in compressed.graph.initializer if tensor.name in tables)
+    return min(rows, default=1) - 1
 
 
 def compressed_with(model: onnx.ModelProto, options: Options) -> onnx.ModelProto:

@@ -124,9 +124,9 @@ def hyperplanes_in_use(compressed: onnx.ModelProto, setting: int) -> dict[str, i
 
     def count(node: onnx.NodeProto) -> int:
         source = makers.get(node.input[contract.L])
-        if source is None or source.op_type != "Gather" or not source.input[0].endswith(contract.LEVEL_TABLE):
+        if source is None or source.op_type != contract.LEVEL:
             return setting
-        table = numpy_helper.to_array(initializers[source.input[0]])
+        table = numpy_helper.to_array(initializers[source.input[1]])
         return int(table[setting])
 
     return {node.name: count(node) for node in haste_convs(compressed)}

@@ -13,6 +13,7 @@ from haste_export.contract import (
     CONV,
     DOMAIN,
     FUNCTION_IR_VERSION,
+    LEVEL,
     MAX_POOL,
     OPSET_VERSION,
     PACKED,
@@ -27,6 +28,7 @@ from haste_export.functions import (
     ConvBody,
     average_pool_function,
     integer_attribute,
+    level_function,
     max_pool_function,
     reorder_function,
 )
@@ -51,6 +53,7 @@ class AttachFunctions(ir.passes.InPlacePass):
             (MAX_POOL, max_pool_function),
             (AVERAGE_POOL, average_pool_function),
             (REORDER, reorder_function),
+            (LEVEL, level_function),
         ):
             if any(True for _ in nodes_of(model, DOMAIN, op_type)):
                 functions.append(function(opset))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from haste_export.contract import CONV, DOMAIN, STEERING_HYPERPLANES, STEERING_LEVEL, STEERING_TAU, L, T, Z
+from haste_export.contract import CONV, DOMAIN, LEVEL, STEERING_HYPERPLANES, STEERING_LEVEL, STEERING_TAU, L, T, Z
 from haste_export.errors import UnsupportedModelError
 from haste_export.graph import Names, add_initializer, nodes_of
 from haste_export.options import Options
@@ -33,13 +33,13 @@ class AttachSteering(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, modified=False)
         names = Names(model)
         plan, graph = self._options.plan, model.graph
-        row = None
+        level = None
         if plan.levels:
             level = _overridable(graph, names, STEERING_LEVEL, np.array(plan.default_level, np.int64))
             self.steering = STEERING_LEVEL
-            row = _row(names, level)
             for conv in convs:
-                conv.replace_input_with(L, self._from_table(graph, names, row[-1].outputs[0], conv))
+                counts = np.array([setting.hyperplanes for setting in self._settings(conv)], np.int64)
+                conv.replace_input_with(L, _at_level(graph, names, level, counts, f"{conv.name}/level_hyperplanes"))
         else:
             count = _overridable(graph, names, STEERING_HYPERPLANES, np.array(self._options.hyperplanes, np.int64))
             self.steering = STEERING_HYPERPLANES
@@ -49,9 +49,7 @@ class AttachSteering(ir.passes.InPlacePass):
         if bounded or any(len(conv.inputs) > Z for conv in convs):
             self._fill_residuals(graph, names, convs)
         if bounded:
-            self._attach_tau(graph, names, convs, None if row is None else row[-1].outputs[0])
-        if row is not None:
-            graph.insert_before(graph[0], row)  # before all that gathers by it
+            self._attach_tau(graph, names, convs, level)
         return ir.passes.PassResult(model, modified=True)
 
     def _settings(self, conv: ir.Node) -> list[LayerSetting]:
@@ -59,10 +57,6 @@ class AttachSteering(ir.passes.InPlacePass):
         options = self._options
         default = LayerSetting(options.hyperplanes, options.tau)
         return [LayerSetting(0), *(level.get(str(conv.name), default) for level in options.plan.levels)]
-
-    def _from_table(self, graph: ir.Graph, names: Names, row: ir.Value, conv: ir.Node) -> ir.Value:
-        table = np.array([setting.hyperplanes for setting in self._settings(conv)], np.int64)
-        return _gathered(graph, names, row, table, f"{conv.name}/level_hyperplanes")
 
     @staticmethod
     def _fill_residuals(graph: ir.Graph, names: Names, convs: Sequence[ir.Node]) -> None:
@@ -72,17 +66,17 @@ class AttachSteering(ir.passes.InPlacePass):
                 conv.resize_inputs(Z + 1)
                 conv.replace_input_with(Z, zero)
 
-    def _attach_tau(self, graph: ir.Graph, names: Names, convs: Sequence[ir.Node], row: ir.Value | None) -> None:
+    def _attach_tau(self, graph: ir.Graph, names: Names, convs: Sequence[ir.Node], level: ir.Value | None) -> None:
         shared = None
-        if row is None:
+        if level is None:
             shared = _overridable(graph, names, STEERING_TAU, np.array(self._options.tau, np.float32))
         for conv in convs:
             conv.resize_inputs(T + 1)
             value = shared
             if value is None:
-                assert row is not None
-                table = np.array([setting.tau for setting in self._settings(conv)], np.float32)
-                value = _gathered(graph, names, row, table, f"{conv.name}/level_tau")
+                assert level is not None
+                bounds = np.array([setting.tau for setting in self._settings(conv)], np.float32)
+                value = _at_level(graph, names, level, bounds, f"{conv.name}/level_tau")
             conv.replace_input_with(T, value)
 
 
@@ -94,28 +88,9 @@ def _overridable(graph: ir.Graph, names: Names, name: str, default: np.ndarray) 
     return value
 
 
-def _row(names: Names, level: ir.Value) -> list[ir.Node]:
-    """max(level, 0), as nodes that are in no graph yet; the last one gives it.
-
-    Gather counts negative indices from the end, so -1 would be the last level and not, as a negative L, dense. Before
-    opset 12 Max takes no integers, but Relu takes floats in all opsets.
-    """
-    kinds = (("Cast", ir.DataType.FLOAT), ("Relu", ir.DataType.FLOAT), ("Cast", ir.DataType.INT64))
-    nodes: list[ir.Node] = []
-    value = level
-    for step, (op_type, kind) in enumerate(kinds):
-        name = names.fresh(f"{STEERING_LEVEL}/row_{step}")
-        to = [ir.AttrInt64("to", int(kind))] if op_type == "Cast" else []
-        out = ir.Value(name=name, type=ir.TensorType(kind), shape=ir.Shape([]))
-        nodes.append(ir.Node("", op_type, [value], to, outputs=[out], name=name))
-        value = out
-    return nodes
-
-
-def _gathered(graph: ir.Graph, names: Names, row: ir.Value, table: np.ndarray, base: str) -> ir.Value:
-    """table[row], computed at the front of the main graph so that nodes of subgraphs can read it too."""
+def _at_level(graph: ir.Graph, names: Names, level: ir.Value, table: np.ndarray, base: str) -> ir.Value:
+    """table[level], computed at the front of the main graph so that nodes of subgraphs can read it too."""
     values = add_initializer(graph, names.fresh(f"{base}_table"), table)
     out = ir.Value(name=names.fresh(base), type=ir.TensorType(values.dtype or ir.DataType.INT64), shape=ir.Shape([]))
-    node = ir.Node("", "Gather", [values, row], [ir.AttrInt64("axis", 0)], outputs=[out], name=out.name)
-    graph.insert_before(graph[0], node)
+    graph.insert_before(graph[0], ir.Node(DOMAIN, LEVEL, [level, values], outputs=[out], name=out.name))
     return out

@@ -42,6 +42,7 @@ LARGEST_GAIN = 2.0
 
 MOST_SAMPLES, FEWEST_SAMPLES = 128, 16
 _MEMORY = 2**30
+_ROW = f"{contract.STEERING_LEVEL}/row"
 
 
 def samples_to_use(layers: Sequence[Layer]) -> int:
@@ -178,19 +179,17 @@ def attach(compressed: onnx.ModelProto, levels: Sequence[Corrections]) -> onnx.M
     model = onnx.ModelProto()
     model.CopyFrom(compressed)
     nodes = list(model.graph.node)
-    by_level = [place for place, node in enumerate(nodes) if any(map(_is_level_table, node.input))]
-    first, row = by_level[0], nodes[by_level[0]].input[1]
-    gathers, values = [], {}
+    first = next(place for place, node in enumerate(nodes) if node.op_type == contract.LEVEL)
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(len(levels) + 1, dtype=np.int64), f"{_ROW}s"))
+    # One row for all: on the CUDA provider the tables, and who gathers from them, are on the device.
+    row = helper.make_node(contract.LEVEL, [nodes[first].input[0], f"{_ROW}s"], [_ROW], _ROW, domain=contract.DOMAIN)
+    gathers, values = [row], {}
     for name, neutral in steer.neutral_corrections(model).items():
         table = np.stack([neutral, *(level.get(name, neutral) for level in levels)]).astype(np.float32)
         base = values[name] = f"{name}/level_correction"
         model.graph.initializer.append(numpy_helper.from_array(table, f"{base}_table"))
-        gathers.append(helper.make_node("Gather", [f"{base}_table", row], [base], base, axis=0))
+        gathers.append(helper.make_node("Gather", [f"{base}_table", _ROW], [base], base, axis=0))
     steer.pass_corrections(model, values)
     del model.graph.node[:]
     model.graph.node.extend([*nodes[:first], *gathers, *nodes[first:]])
     return model
-
-
-def _is_level_table(name: str) -> bool:
-    return name.endswith(contract.LEVEL_TABLE)

@@ -405,6 +405,35 @@ def helper_session(name: str, **attributes: Any) -> onnxruntime.InferenceSession
     return session(model([node], [x], [y]), library_path())
 
 
+def level_session(value: int, table: NDArray[Any]) -> onnxruntime.InferenceSession:
+    """A session on table[level], the level an input of it."""
+    node = helper.make_node("HasteLevel", ["level", "table"], ["Y"], name="helper_of_the_test", domain="ai.haste")
+    level = helper.make_tensor_value_info("level", TensorProto.INT64, None)
+    y = helper.make_tensor_value_info("Y", value, None)
+    return session(model([node], [level], [y], {"table": table}), library_path())
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.INT64, np.int64), (TensorProto.FLOAT, np.float32)])
+def test_level(kind: int, dtype: type[np.generic]) -> None:
+    table = np.array([0, 7, 3], dtype)
+    ours = level_session(kind, table)
+    for level, expected in ((0, 0), (1, 7), (2, 3), (-1, 0), (-(2**62), 0)):
+        for shape in ((), (1,)):
+            (y,) = ours.run(None, {"level": np.full(shape, level, np.int64)})
+            assert (y.dtype, y.shape, y) == (table.dtype, (), expected)
+    for level in (3, 2**62):
+        with pytest.raises(REFUSALS, match=rf"helper_of_the_test.*no level {level}.*0, dense, to 2"):
+            ours.run(None, {"level": np.array(level)})
+    with pytest.raises(REFUSALS, match=r"level has shape \[2\]"):
+        ours.run(None, {"level": np.zeros(2, np.int64)})
+
+
+@pytest.mark.parametrize("table", [np.zeros((2, 2), np.float32), np.zeros(0, np.float32), np.float32(1)])
+def test_level_refuses_tables(table: NDArray[np.float32]) -> None:
+    with pytest.raises(REFUSALS, match="the table has shape"):
+        level_session(TensorProto.FLOAT, np.asarray(table)).run(None, {"level": np.array(0)})
+
+
 @pytest.mark.parametrize("name", ["HasteMaxPool", "HasteAveragePool"])
 @pytest.mark.parametrize("x_layout", ["NCHW", "blocked"])
 @pytest.mark.parametrize("y_layout", ["NCHW", "blocked"])
