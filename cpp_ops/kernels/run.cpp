@@ -159,58 +159,78 @@ class Run {
 
   // -- by slices -------------------------------------------------------------------------------------------------
 
+  // A patch of a tile.
   struct Place {
     const Tile* tile;
-    int patch;  // of it
+    int patch;
+  };
+
+  // What the two rounds hand over: one tile for each group of patches, and the patches in their order.
+  struct Prepared {
+    Tile* tile;
+    int64_t tiles;
+    Place* place;
+    int64_t patches;
   };
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
     Queue queue(run_, slice_columns(run_), begin, end);
-    const int64_t tiles = queue.groups();  // one each
     const TileLimits limits{static_cast<int>(std::min<int64_t>(kGroup, run_.columns)), SIZE_MAX / 8, false};
-    const size_t bytes = tile_bytes(run_.g, limits);
-    const int64_t patches = end - begin;
-    const Scratch shared(static_cast<size_t>(tiles) * (bytes + sizeof(Tile)) +
-                         static_cast<size_t>(patches) * sizeof(Place) + 128);
+    const auto tiles = static_cast<size_t>(queue.groups()), patches = static_cast<size_t>(end - begin);
+    const Scratch shared(tiles * (tile_bytes(run_.g, limits) + sizeof(Tile)) + patches * sizeof(Place) + 128);
     if (!alive(shared)) return;
     Cutter cutter(shared.data());
-    Tile* tile = cutter.take<Tile>(static_cast<size_t>(tiles));
-    Place* place = cutter.take<Place>(static_cast<size_t>(patches));
-    for (int64_t i = 0; i < tiles; i++) tile[i] = cut_tile(run_.g, limits, cutter);
+    const Prepared all{cutter.take<Tile>(tiles), queue.groups(), cutter.take<Place>(patches), end - begin};
+    for (int64_t i = 0; i < all.tiles; i++) all.tile[i] = cut_tile(run_.g, limits, cutter);
+    prepare_tiles(queue, all);
+    if (out_of_memory_.load()) return;
+    for (int64_t i = 0, at = 0; i < all.tiles; i++)
+      for (int p = 0; p < all.tile[i].patches; p++) all.place[at++] = {&all.tile[i], p};
+    convolve_slices(all, limits.patches, blocks);
+  }
+
+  void prepare_tiles(Queue& queue, const Prepared& all) {
     std::atomic<int64_t> next{0};
-    for_each(std::min(tiles, kMaxTasks), [&](int64_t) {
-      if (next.load(std::memory_order_relaxed) >= tiles) return;
+    for_each(std::min(all.tiles, kMaxTasks), [&](int64_t) {
+      if (next.load(std::memory_order_relaxed) >= all.tiles) return;
       const Scratch scratch(preparation_bytes(run_));
       if (!alive(scratch)) return;
       const Working working(*this);
       Cutter own(scratch.data());
       Preparation preparation(run_, own);
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tiles;) preparation.fill(queue, tile[i]);
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < all.tiles;)
+        preparation.fill(queue, all.tile[i]);
       add_stats(preparation.stats());
     });
-    if (out_of_memory_.load()) return;
-    for (int64_t i = 0, at = 0; i < tiles; i++)
-      for (int p = 0; p < tile[i].patches; p++) place[at++] = {&tile[i], p};
-    // Threads that share a cache share the slice in it: they come to it together, each with a part of the patches.
-    // Others do so if slices alone would not give each a few things to do, and all about the same.
-    const int64_t slices = ceil_div(run_.g.blocks_out, blocks), workers = threads();
+  }
+
+  // Into how many parts the patches are cut for each slice. Threads that share a cache share the slice in it: they come
+  // to it together, each with a part of the patches. Others do so if slices alone would not give each a few things to
+  // do, and all about the same.
+  int64_t parts_of(int64_t slices, int64_t patches) const {
+    const int64_t workers = threads();
     const auto uneven = [&](int64_t tasks) {
       return workers > 1 && (tasks < 4 * workers || ceil_div(tasks, workers) * workers * 7 > tasks * 8);
     };
     int64_t parts = std::min<int64_t>(std::min<int64_t>(workers, l2_cache_cores()), patches);
     while (parts < patches && uneven(slices * parts)) parts++;
+    return parts;
+  }
+
+  void convolve_slices(const Prepared& all, int tile_patches, int blocks) {
+    const int64_t slices = ceil_div(run_.g.blocks_out, blocks), parts = parts_of(slices, all.patches);
     for_each(slices * parts, [&](int64_t task) {
-      const Scratch scratch(convolution_bytes(run_, limits.patches));
+      const Scratch scratch(convolution_bytes(run_, tile_patches));
       if (!alive(scratch)) return;
       Cutter own(scratch.data());
-      const Convolution convolution(run_, limits.patches, own);
+      const Convolution convolution(run_, tile_patches, own);
       const int64_t slice = task / parts, part = task % parts;
       const int from = static_cast<int>(slice) * blocks, to = std::min(from + blocks, run_.g.blocks_out);
-      const int64_t first = patches * part / parts, count = patches * (part + 1) / parts - first;
+      const int64_t first = all.patches * part / parts, count = all.patches * (part + 1) / parts - first;
       // What was used last comes first, of patches as of blocks. The next slice's first block is drawn by all patches
       // if one block is all that stays, else by the last quarter: whoever takes that slice finds it if it is on the
       // same core.
-      const auto at = [&](int64_t i) { return place[slice % 2 ? first + i : first + count - 1 - i]; };
+      const auto at = [&](int64_t i) { return all.place[slice % 2 ? first + i : first + count - 1 - i]; };
       const int64_t drawing = blocks > blocks_per_call(run_.conv) ? ceil_div(count, 4) : count;
       for (int64_t i = 0; i < count; i++) {
         Pass pass{from, to, i % 2 != 0, i == 0, {}};
