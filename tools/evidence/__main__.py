@@ -13,6 +13,7 @@ import click
 from haste_export.cli.bench import numbers
 from haste_export.cli.parameters import decimals
 from haste_export.contract import MERGES
+from haste_export.options import Options
 from tools.evidence.tables import RESULTS, Document
 
 if TYPE_CHECKING:
@@ -80,6 +81,19 @@ def source_options(*, calibrated: bool = False) -> Callable[[Measuring], Measuri
 def merge_option(function: Any) -> Any:
     """Which merge."""
     return click.option("--merge", type=click.Choice(MERGES), default="mean", show_default=True)(function)
+
+
+def timing_options(function: Any) -> Any:
+    """How a setting is timed, and whether it is."""
+    repeats = click.option(
+        "--repeats", type=click.IntRange(1), default=7, show_default=True, help="Runs to time a setting."
+    )
+    only = click.option(
+        "--only",
+        type=click.Choice(["judge", "time"]),
+        help="Only judge, on a machine that may be busy; or only time what was judged, on one that is not.",
+    )
+    return repeats(only(function))
 
 
 @click.group()
@@ -247,25 +261,38 @@ def merging(source: Source, hyperplanes: list[int], sparsity: float) -> Document
     multiple=True,
     help="Of haste tune: its levels become a curve, without and with correction.",
 )
-@click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Runs to time a setting.")
-@click.option(
-    "--only",
-    type=click.Choice(["judge", "time"]),
-    help="Only judge, on a machine that may be busy; or only time what was judged, on one that is not.",
-)
+@timing_options
 def equal(source: Source, sparsity: float, plans: tuple[Path, ...], repeats: int, only: str | None) -> Document | None:
     """Accuracy lost by all methods at equal FLOPs and at equal time."""
-    from tools.evidence.equal import curves, equal_cost, judge, measure_times
+    from tools.evidence.equal import curves, equal_cost, fill
 
     measured = source.measurement()
     which = list(curves(sparsity, plans))
-    if only == "judge":
-        judge(measured, which)
-    elif only == "time":
-        measure_times(measured, which, repeats)
-    else:
-        return equal_cost(measured, which, repeats)
-    return None
+    if only:
+        fill(measured, which, repeats, only)
+        return None
+    return equal_cost(measured, which, repeats)
+
+
+@evidence
+@source_options(calibrated=True)
+@click.option("--hyperplanes", callback=numbers(1), default="7,8,9,10,12,14,20", show_default=True)
+@click.option("--sparsity", type=float, default=Options.sparsity, show_default=True)
+@timing_options
+def defaults(
+    source: Source, hyperplanes: list[int], sparsity: float, repeats: int, only: str | None
+) -> Document | None:
+    """What the compiler's defaults lose, and for which time, beside --patch 3."""
+    from tools.evidence.defaults import default_curves, selection
+    from tools.evidence.equal import equal_cost, fill
+
+    measured = source.measurement()
+    which = list(default_curves(measured, sparsity, hyperplanes))
+    if only:
+        fill(measured, which, repeats, only)
+        return None
+    title = "What the compiler's defaults lose, and for which time"
+    return equal_cost(measured, which, repeats, "defaults", title, selection(measured, which))
 
 
 if __name__ == "__main__":

@@ -78,21 +78,28 @@ def curves(sparsity: float, plans: Sequence[Path]) -> Iterator[Curve]:
         yield Curve(f"L per layer, {path.stem}, corrected", replace(method, corrected=True), settings)
 
 
-def judge(measured: Measurement, which: Sequence[Curve]) -> None:
-    """Only fill the store with what no clock is needed for."""
+def fill(measured: Measurement, which: Sequence[Curve], repeats: int, only: str) -> None:
+    """Only fill the store: "judge" with what no clock is needed for, "time" with times of what has been judged already.
+
+    The latter is for a machine that is kept quiet as long as this runs.
+    """
     for curve in which:
-        measured.rows(curve.method, curve.settings)
+        if only == "judge":
+            measured.rows(curve.method, curve.settings)
+        else:
+            judged = [setting for setting in curve.settings if measured.is_known(curve.method, setting)]
+            measured.times(curve.method, judged, repeats)
 
 
-def measure_times(measured: Measurement, which: Sequence[Curve], repeats: int) -> None:
-    """Only fill the store, of what has been judged already: for a machine that is kept quiet as long as this runs."""
-    for curve in which:
-        judged = [setting for setting in curve.settings if measured.is_known(curve.method, setting)]
-        measured.times(curve.method, judged, repeats)
-
-
-def equal_cost(measured: Measurement, which: Sequence[Curve], repeats: int) -> Document:
-    """The document; the first curve is what the others are held against."""
+def equal_cost(
+    measured: Measurement,
+    which: Sequence[Curve],
+    repeats: int,
+    name: str = "equal",
+    title: str = "Accuracy lost at equal cost",
+    further: Mapping[str, str] | None = None,
+) -> Document:
+    """The document; the first curve is what the others are held against. `further` is for its head."""
     points = [
         Measured(
             curve,
@@ -102,12 +109,13 @@ def equal_cost(measured: Measurement, which: Sequence[Curve], repeats: int) -> D
         for curve in which
     ]
     table = measured.table(
-        "equal",
-        f"Accuracy lost at equal cost, s = {which[0].method.sparsity:.2f} unless said otherwise",
+        name,
+        f"{title}, s = {which[0].method.sparsity:.2f} unless said otherwise",
         {
             "time": f"relative to stock on one thread, batches of {len(next(measured.dataset.batches()))}, median of "
             f"{repeats} runs in turns with it, first seed",
             "correction": "on 128 unlabelled images that are not among those judged on",
+            **(further or {}),
         },
     )
     seeds = range(len(measured.seeds))

@@ -13,6 +13,7 @@ import click
 import numpy as np
 import onnx
 
+from haste_export.compiler import compress_with_report
 from haste_export.evaluate.dataset import Dataset, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.models import compressed_with, load_whole
@@ -154,6 +155,12 @@ class Measurement:
     def layers(self, options: Options) -> list[str]:
         """Names of the layers that are rewritten."""
         return [node.name for node in haste_convs(compressed_with(self.stock, options))]
+
+    def left_alone(self, method: Method) -> tuple[str, ...]:
+        """Names of the layers that qualify, but which `haste-export` would leave: its cost model sees no gain there."""
+        options = replace(method.options(self.seeds[0]), hyperplanes=Options.hyperplanes, select="model")
+        _, report = compress_with_report(self.stock, **vars(options))
+        return tuple(layer.name for layer in report.left if layer.speed is not None)
 
     def _judge(self, method: Method, settings: Sequence[Setting], seed: int) -> None:
         model = self.compressed(method, settings, seed)
