@@ -74,12 +74,14 @@ def _array(weights: ir.Value) -> FloatArray:
 def _packed_value(graph: ir.Graph, weights: ir.Value, names: Names, half: bool) -> ir.Value:
     tensor = weights.const_value
     assert tensor is not None
+    # The tensor, not the value: while the model is written, the value may come to refer to the file being written.
+    read = tensor.numpy
     dtype = ir.DataType.FLOAT16 if half else ir.DataType.FLOAT
     count, channels, height, width = sizes_of(tensor)
     shape = ir.Shape([-(-count // BLOCK), channels, height * width, BLOCK])
     name = names.fresh(f"{weights.name}/packed")
     lazy = ir.LazyTensor(
-        lambda: ir.tensor(pack_weights(_array(weights)).astype(dtype.numpy()), name=name),
+        lambda: ir.tensor(pack_weights(read()).astype(dtype.numpy()), name=name),
         dtype=dtype,
         shape=shape,
         name=name,

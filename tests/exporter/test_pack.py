@@ -60,6 +60,18 @@ def test_weights_that_a_plain_conv_shares_stay_beside_the_packed_ones(has_librar
     assert_same_function(model, small, library=has_library)
 
 
+def test_weights_that_a_plain_conv_shares_go_into_external_data(tmp_path: Path) -> None:
+    for seed in (0, 1):  # the second result replaces the first, whose weights lie where its own are to be written
+        model = text_model(
+            "a = Conv <pads = [1,1,1,1]> (x, w)\n y = Conv <pads = [1,1,1,1], strides = [2,2]> (a, w)",
+            {"w": filters(16, 16, 3, 3, seed=seed)},
+        )
+        onnx.save(model, tmp_path / "net.onnx")
+        target = compress(tmp_path / "net.onnx", external_data=True, skip_first=0, select="all")
+        feeds = random_feeds(model)
+        assert np.allclose(run(model, feeds)[0], run(onnx.load(target), feeds)[0], atol=1e-5)
+
+
 def test_oihw_weights_keep_their_form(has_library: bool) -> None:
     model = text_model("y = Conv <pads = [1,1,1,1]> (x, w)", {"w": filters(20, 16, 3, 3)})
     small = compress(model, skip_first=0, select="all", weights="oihw")
