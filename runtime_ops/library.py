@@ -72,7 +72,8 @@ def register(
 ) -> str:
     """Make the operators of ai.haste known to sessions that are created with these options.
 
-    Doing it again to the same options changes nothing.
+    Doing it again to the same options changes nothing: ONNX Runtime takes the domain once. Without `cuda` and `path`
+    any library that is registered already will do, the one with CUDA kernels too.
 
     Args:
         session_options: the options to extend.
@@ -84,12 +85,19 @@ def register(
 
     Raises:
         LibraryNotFoundError: the library was not found.
+        ValueError: the options have another library registered than `cuda` or `path` asks for.
         onnxruntime.capi.onnxruntime_pybind11_state.Fail: it was found but does not load; doctor() says why.
     """
     registered = _registered_library(session_options)
-    if registered:
+    if registered and path is None and not cuda:
         return registered
     library = str(Path(path).absolute()) if path is not None else library_path(cuda)
+    if registered and os.path.realpath(registered) != os.path.realpath(library):
+        raise ValueError(
+            f"these session options have {registered} registered already, so {library} cannot be: take new ones"
+        )
+    if registered:
+        return registered
     session_options.register_custom_ops_library(library)
     session_options.add_session_config_entry(_REGISTERED_KEY, library)
     return library

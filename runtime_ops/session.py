@@ -46,6 +46,7 @@ class Session:
 
         Raises:
             LibraryNotFoundError: the op library was not found.
+            ValueError: `options` have another library registered already than `cuda` or `library` asks for.
             RuntimeError: `cuda`, but ONNX Runtime has no CUDA provider or could not load it.
         """
         if options is None:

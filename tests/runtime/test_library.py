@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import runtime_ops
-from runtime_ops.library import LIBRARY_VARIABLE, library_candidates
+from runtime_ops.library import CUDA_LIBRARY_VARIABLE, LIBRARY_VARIABLE, library_candidates
 from runtime_ops.probe import PROBE_MODEL
 
 PACKAGE = Path(runtime_ops.__file__).parent
@@ -89,6 +89,32 @@ def test_registering_twice_is_harmless(library: str) -> None:
     assert runtime_ops.register(options) == library
     assert runtime_ops.register(options) == library
     assert loads(options)
+
+
+def test_another_library_than_the_registered_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str
+) -> None:
+    other = str(shutil.copy(library, tmp_path / "libhaste_ops_cuda.so"))
+    monkeypatch.setenv(CUDA_LIBRARY_VARIABLE, other)
+    options = quiet_options()
+    runtime_ops.register(options)
+    with pytest.raises(ValueError, match="registered already") as raised:
+        runtime_ops.register(options, cuda=True)
+    assert library in str(raised.value)
+    assert other in str(raised.value)
+    with pytest.raises(ValueError, match="registered already"):
+        runtime_ops.Session(PROBE_MODEL, options=options, cuda=True)
+    with pytest.raises(ValueError, match="registered already"):
+        runtime_ops.register(options, path=other)
+    assert runtime_ops.register(options, path=library) == library
+
+
+def test_the_registered_library_does_where_none_is_named(tmp_path: Path, library: str) -> None:
+    other = str(shutil.copy(library, tmp_path / "mine.so"))
+    options = quiet_options()
+    runtime_ops.register(options, path=other)
+    assert runtime_ops.register(options) == other
+    assert runtime_ops.Session(PROBE_MODEL, options=options).library == other
 
 
 def test_each_options_object_is_registered(library: str) -> None:
