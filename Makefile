@@ -1,5 +1,5 @@
 # Every target sets up what it needs: a virtual environment in .venv with pinned packages, and the native build in build/.
-# A fresh machine needs make, a C++17 compiler and Python 3.10 or newer.
+# A fresh machine needs Linux, make, GCC or Clang with C++17, and Python 3.10 or newer.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import onnxruntime
@@ -48,11 +47,8 @@ def library_path(cuda: bool = False) -> str:
 
 
 def library_name(cuda: bool = False) -> str:
-    """File name of the op library on this platform."""
-    stem = "haste_ops_cuda" if cuda else "haste_ops"
-    if sys.platform == "win32":
-        return f"{stem}.dll"
-    return f"lib{stem}.dylib" if sys.platform == "darwin" else f"lib{stem}.so"
+    """File name of the op library."""
+    return "libhaste_ops_cuda.so" if cuda else "libhaste_ops.so"
 
 
 def library_candidates(cuda: bool = False) -> list[Path]:
