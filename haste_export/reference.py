@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haste_export.contract import MERGES
+from haste_export.contract import BLOCK, MAX_HYPERPLANES, MERGES
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -32,11 +32,6 @@ Weights = NDArray[np.float16] | NDArray[np.float32]
 Labels = NDArray[np.uint32]
 Pads = tuple[int, int, int, int]
 """Top, left, bottom, right: the order of Conv's attribute."""
-
-BLOCK = 16
-"""Output channels in a block of packed weights, and partial sums in the mean over channels."""
-
-MAX_HYPERPLANES = 32
 
 
 @dataclass(frozen=True)
@@ -105,8 +100,8 @@ def windows(x: Float32, geometry: Geometry) -> Float32:
 def channel_mean(projections: Float32) -> Float32:
     """Mean over the last axis (channels) in float32, in the operator's order of additions.
 
-    Sixteen partial sums, partial j adding channels j, j+16, ... in ascending order; a pairwise tree over them
-    (8, 4, 2, 1); one division by C.
+    Sixteen partial sums (as many as a block has channels), partial j adding channels j, j+16, ... in ascending order; a
+    pairwise tree over them (8, 4, 2, 1); one division by C.
     """
     channels = projections.shape[-1]
     partial = np.zeros((*projections.shape[:-1], BLOCK), np.float32)
@@ -294,13 +289,6 @@ def pack(weights: Float32) -> Float32:
     return np.ascontiguousarray(full.reshape(blocks, BLOCK, channels, k_h * k_w).transpose(0, 2, 3, 1))
 
 
-def unpack(packed: Float32, outputs: int, kernel: tuple[int, int]) -> Float32:
-    """Inverse of `pack`."""
-    blocks, channels, _, _ = packed.shape
-    full = packed.transpose(0, 3, 1, 2).reshape(blocks * BLOCK, channels, *kernel)
-    return np.ascontiguousarray(full[:outputs])
-
-
 @dataclass(frozen=True)
 class HasteResult:
     """What one run gives.
@@ -341,8 +329,7 @@ def haste_conv(
     L of 0 or less is dense: every channel is its own bucket, which is the plain convolution. `labels` [N, P, C]
     takes the place of the hash codes (equal label, same bucket). A residual of rank 0 means none, as in the
     operator. `correction` [2,M] holds a gain for the convolution and what takes the bias's place; dense mode ignores
-    it. Packed weights go through `unpack` first. Raises ValueError, as a sentence, for shapes or values
-    outside the contract.
+    it. Raises ValueError, as a sentence, for shapes or values outside the contract.
     """
     geometry = Geometry(x.shape[2], x.shape[3], weights.shape[2], weights.shape[3], pads, patch)
     _check(x, weights, bias, hyperplanes, count, geometry, merge_how)

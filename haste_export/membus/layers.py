@@ -12,14 +12,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
-from haste_export.contract import DOMAIN, PATCH
+from haste_export.contract import CONV, DOMAIN, PATCH, REORDER, Z
 from haste_export.errors import CheckFailedError
 from haste_export.membus.simulation import Job
 
 Array = NDArray[np.generic]
-CONV = "HasteConv"
-REORDER = "HasteReorder"
-RESIDUAL = 5  # index of HasteConv's input Z
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _open_tensor(name: str) -> onnx.ValueInfoProto:
 
 
 def _tensors(model: onnx.ModelProto, node: onnx.NodeProto) -> tuple[list[str], str]:
-    residual = [node.input[RESIDUAL]] if len(node.input) > RESIDUAL and node.input[RESIDUAL] else []
+    residual = [node.input[Z]] if len(node.input) > Z and node.input[Z] else []
     return [node.input[0], *residual], node.output[0]
 
 

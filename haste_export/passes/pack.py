@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from haste_export.contract import BLOCK, CONV, DOMAIN, PACKED, W
 from haste_export.graph import Names, nodes_of, sizes_of
 from haste_export.half import float32_because
-
-FloatArray = npt.NDArray[np.float32]
-
-
-def pack_weights(weights: FloatArray) -> FloatArray:
-    """OIHW [M, C, kH, kW] to packed [ceil(M/16), C, kH*kW, 16], zero where m >= M."""
-    count, channels, height, width = weights.shape
-    blocks = -(-count // BLOCK)
-    padded = np.zeros((blocks * BLOCK, channels, height * width), np.float32)
-    padded[:count] = weights.reshape(count, channels, height * width)
-    return np.ascontiguousarray(padded.reshape(blocks, BLOCK, channels, -1).transpose(0, 2, 3, 1))
-
-
-def unpack_weights(packed: FloatArray, shape: tuple[int, int, int, int]) -> FloatArray:
-    """Packed weights back to OIHW `shape`."""
-    blocks, channels = packed.shape[:2]
-    flat = packed.transpose(0, 3, 1, 2).reshape(blocks * BLOCK, channels, *shape[2:])
-    return np.ascontiguousarray(flat[: shape[0]])
+from haste_export.reference import Float32
+from haste_export.reference import pack as pack_weights
 
 
 class PackWeights(ir.passes.InPlacePass):
@@ -66,7 +48,7 @@ class PackWeights(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=bool(packed))
 
 
-def _array(weights: ir.Value) -> FloatArray:
+def _array(weights: ir.Value) -> Float32:
     assert weights.const_value is not None
     return weights.const_value.numpy()
 

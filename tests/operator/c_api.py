@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from haste_export.reference import BLOCK, Float32, Pads, pack
+from haste_export.contract import BLOCK
+from haste_export.reference import Float32, Pads, pack
 
 OK, INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY = range(4)
 MERGE = {"scaled": 0, "mean": 1, "norm": 2}

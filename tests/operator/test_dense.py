@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from haste_export.contract import MERGES
-from haste_export.reference import Float32, Float64, pack, unpack
+from haste_export.reference import Float32, Float64
 from tests.operator import native
 from tests.operator.bounds import gamma, tolerance
 from tests.operator.cases import PATCHES, Case, Problem, build, reproduction, value_cases
@@ -86,13 +86,3 @@ def test_any_l_below_one_is_dense(count: int, merge_how: str, patch: int) -> Non
     case = Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1, patch=patch)
     with reproduction(check_values, case):
         check_values(case)
-
-
-@pytest.mark.parametrize("outputs", [1, 15, 16, 17, 40])
-def test_pack_and_unpack(outputs: int) -> None:
-    weights = np.random.default_rng(0).standard_normal((outputs, 5, 3, 2)).astype(np.float32)
-    packed = pack(weights)
-    assert packed.shape == (-(-outputs // 16), 5, 6, 16)
-    assert packed[-1, :, :, (outputs - 1) % 16 + 1 :].sum() == 0
-    assert packed[0, 3, 1 * 2 + 1, 0] == weights[0, 3, 1, 1]
-    assert (unpack(packed, outputs, (3, 2)) == weights).all()
