@@ -18,8 +18,10 @@ import runtime_ops
 from haste_export.contract import STEERING_HYPERPLANES, STEERING_LEVEL
 from haste_export.errors import CheckFailedError, OptionError
 from haste_export.io import load_model
+from haste_export.proto import read_proto
 
 Feeds = Mapping[str, npt.NDArray[Any]]
+Ran = Literal["native kernels", "fallback bodies", "stock operators"]
 
 DENSE_TOLERANCE = 1e-4
 """Largest relative error of dense mode. Both models sum the same products in float32 in another order; folded
@@ -42,14 +44,15 @@ class CheckResult:
 
     Attributes:
         runs: how many inputs were tried.
-        ran: whether native kernels or the fallback bodies computed the compressed model.
+        ran: whether native kernels or the fallback bodies computed the compressed model; "stock operators" where it
+            has no HasteConv.
         dense_error: largest relative error (L2 norm) of dense mode, which must be the original.
         default_error: largest relative error at the model's default L; equal to the dense one where bodies ran.
         tolerance: what dense_error may be.
     """
 
     runs: int
-    ran: Literal["native kernels", "fallback bodies"]
+    ran: Ran
     dense_error: float
     default_error: float
     tolerance: float
@@ -90,13 +93,14 @@ def check_models(
     try:
         stock = onnxruntime.InferenceSession(str(original), _quiet(), providers=["CPUExecutionProvider"])
         library = _library()
-        session = runtime_ops.Session(str(compressed), library=library or False)
+        session = runtime_ops.Session(str(compressed), options=_quiet(), library=library or False)
     except Exception as error:
         raise CheckFailedError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
     steering = sorted(session.steering & {STEERING_HYPERPLANES, STEERING_LEVEL})
+    known = dict.fromkeys(_inputs_of_open_rank(original)) | dict(shapes or {})
     dense_error = default_error = 0.0
     for run in range(runs if feeds is None else 1):
-        inputs = feeds if feeds is not None else _random_feeds(stock, shapes or {}, run)
+        inputs = feeds if feeds is not None else _random_feeds(stock, known, run)
         try:
             expected = stock.run(None, dict(inputs))
             default = session.run(inputs)
@@ -105,7 +109,7 @@ def check_models(
             raise CheckFailedError(f"a run failed: {_first_line(error)}") from error
         dense_error = max(dense_error, _largest_error(expected, dense))
         default_error = max(default_error, _largest_error(expected, default))
-    ran: Literal["native kernels", "fallback bodies"] = "native kernels" if session.native else "fallback bodies"
+    ran: Ran = "native kernels" if session.native else "fallback bodies" if steering else "stock operators"
     return CheckResult(runs if feeds is None else 1, ran, dense_error, default_error, tolerance)
 
 
@@ -163,13 +167,20 @@ def _library() -> str | None:
 
 def _quiet() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # an error is raised as well, and told in one sentence
     return options
 
 
+def _inputs_of_open_rank(path: Path) -> list[str]:
+    """Inputs without a shape, which a session shows as scalars."""
+    inputs = read_proto(path).graph.input
+    return [value.name for value in inputs if not value.type.tensor_type.HasField("shape")]
+
+
 def _random_feeds(
-    session: onnxruntime.InferenceSession, shapes: Mapping[str, tuple[int, ...]], seed: int
+    session: onnxruntime.InferenceSession, shapes: Mapping[str, tuple[int, ...] | None], seed: int
 ) -> dict[str, npt.NDArray[Any]]:
+    """Values for every input. `shapes` has those that were given, and None for an input of open rank."""
     rng = np.random.default_rng(seed)
     feeds: dict[str, npt.NDArray[Any]] = {}
     for node in session.get_inputs():
@@ -178,6 +189,8 @@ def _random_feeds(
             raise OptionError(f"input '{node.name}' is {node.type}; give --check-input")
         own = [dim if isinstance(dim, int) else 1 if axis == 0 else 0 for axis, dim in enumerate(node.shape)]
         shape = shapes.get(node.name, tuple(own))
+        if shape is None:
+            raise OptionError(f"input '{node.name}' has no shape; give --input-shape or --check-input")
         if 0 in shape:
             raise OptionError(
                 f"input '{node.name}' has dynamic sizes {node.shape}; give --input-shape or --check-input"
@@ -189,17 +202,25 @@ def _random_feeds(
 
 def _largest_error(expected: list[Any], actual: list[Any]) -> float:
     """Largest error of the outputs, each relative to the norm of what was expected."""
+    if len(expected) != len(actual):
+        return float("inf")
     return max((_relative_error(a, b) for a, b in zip(expected, actual, strict=True)), default=0.0)
 
 
 def _relative_error(expected: Any, actual: Any) -> float:
-    if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
-        return 0.0 if expected == actual else float("inf")
+    """Error of one output: a tensor, a sequence of tensors, or nothing. What is no number must be equal."""
+    if isinstance(expected, list):
+        return _largest_error(expected, actual)
+    if expected is None or np.asarray(expected).dtype.kind not in "fiub":
+        return 0.0 if np.array_equal(expected, actual) else float("inf")
+    expected = np.asarray(expected)
     a, b = expected.astype(np.float64), np.asarray(actual).astype(np.float64)
-    if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):
+    if a.shape != b.shape:
         return float("inf")
     finite = np.isfinite(a)
-    norm, error = float(np.linalg.norm(a[finite])), float(np.linalg.norm((a - b)[finite]))
+    if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return float("inf")
+    norm, error = float(np.linalg.norm(a[finite])), float(np.linalg.norm(a[finite] - b[finite]))
     return error / norm if norm else error
 
 

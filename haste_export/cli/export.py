@@ -275,8 +275,8 @@ def _print(report: Report, console: Console, verbose: int) -> None:
         check = report.check
         verdict = "[green]passed[/]" if check["passed"] else "[red]failed[/]"
         console.print(
-            f"Check {verdict} over {check['runs']} runs, by {check['ran']}: relative error {check['dense_error']:.1e} "
-            f"dense, {check['default_error']:.1e} at the default."
+            f"Check {verdict} over {check['runs']} run{'' if check['runs'] == 1 else 's'}, by {check['ran']}: "
+            f"relative error {check['dense_error']:.1e} dense, {check['default_error']:.1e} at the default."
         )
 
 

@@ -130,7 +130,7 @@ def test_check_takes_an_input(path: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", image)
     np.savez(tmp_path / "x.npz", x=image)
     for name in ("x.npy", "x.npz"):
-        assert "over 1 runs" in call(path, "--check-input", tmp_path / name).output
+        assert "over 1 run, by" in call(path, "--check-input", tmp_path / name).output
     (tmp_path / "bad.npy").write_text("no array")
     assert_error(call(path, "--check-input", tmp_path / "bad.npy"), 2, "cannot read the input")
 
