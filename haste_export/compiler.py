@@ -16,7 +16,7 @@ from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from haste_export.constants import Constants
 from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, W, Z
 from haste_export.dims import Dims
-from haste_export.errors import HasteError, OptionError, UnreadableModelError, UnsupportedModelError
+from haste_export.errors import HasteError, OptionError, UnreadableModelError, UnsupportedModelError, first_cause
 from haste_export.graph import nodes_of
 from haste_export.io import check_outputs, default_target, load_model, save_model
 from haste_export.options import Options
@@ -30,6 +30,7 @@ from haste_export.passes.prepare import Prepare
 from haste_export.passes.rewrite import RewriteConvs
 from haste_export.passes.steering import AttachSteering
 from haste_export.plan import LayerSetting
+from haste_export.proto import to_ir
 from haste_export.report import Report
 from haste_export.rules.fold_affine import fold_affine_rules
 from haste_export.rules.fold_batch_norm import FoldBatchNorm
@@ -84,7 +85,7 @@ def compress_with_report(
         # A copy, because onnx_ir's tensors are views of the proto and renaming one would show in it.
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        result, report = _selected(ir.from_proto(copy), chosen, timing)
+        result, report = _selected(to_ir(copy, "the model"), chosen, timing)
         if report.rewritten:
             return ir.to_proto(result), report
         copy.CopyFrom(model)
@@ -145,7 +146,7 @@ def run_passes(model: ir.Model, steps: Iterable[tuple[str, Callable[[ir.Model], 
         except HasteError:
             raise
         except Exception as error:
-            if isinstance(cause := _first_cause(error), HasteError):
+            if isinstance(cause := first_cause(error), HasteError):
                 raise cause from error
             _LOGGER.info("pass %s failed", name, exc_info=True)
             raise UnreadableModelError(f"the pass '{name}' fails on this model: {cause}") from error
@@ -254,13 +255,6 @@ def _describe(model: ir.Model, options: Options, report: Report, float32_because
             layer.residual_layout = node.attributes.get_string("z_layout", NCHW)
     report.weight_bytes = sum(size for size, _ in stored.values())
     report.weight_bytes_float32 = sum(size for _, size in stored.values())
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """What a chain of errors began with; passes wrap errors in their own."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _options(values: dict[str, Any]) -> Options:

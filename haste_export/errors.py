@@ -37,3 +37,10 @@ class MissingDependencyError(HasteError):
     """The environment lacks something that the command needs."""
 
     exit_code = 3
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """What a chain of errors began with; passes and readers wrap errors in their own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

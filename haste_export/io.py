@@ -12,7 +12,7 @@ from google.protobuf.message import EncodeError
 
 from haste_export.errors import OptionError, OutputError, UnreadableModelError
 from haste_export.graph import sizes_of
-from haste_export.proto import read_proto
+from haste_export.proto import read_proto, to_ir
 from haste_export.replace import real_path, replacements
 from haste_export.report import Report
 
@@ -45,13 +45,10 @@ def data_path(target: Path) -> Path:
 def load_model(path: Path) -> ir.Model:
     """Read a model; weights in external data are mapped when they are needed, never copied as a whole.
 
-    Raises UnreadableModelError if the file, or its external data, is missing or is not what it should be.
+    Raises UnreadableModelError if the file, or its external data, is missing or is not what it should be, and
+    UnsupportedModelError as `to_ir`.
     """
-    proto = read_proto(path)
-    try:
-        model = ir.from_proto(proto)
-    except Exception as error:
-        raise UnreadableModelError(f"{path} is not a valid ONNX model: {error}") from error
+    model = to_ir(read_proto(path), str(path))
     for tensor in external_tensors(model):
         _locate(tensor, path)
         _check_external(tensor, path)

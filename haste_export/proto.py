@@ -1,13 +1,14 @@
-"""Reads ONNX files as protobuf messages; what goes wrong is one sentence."""
+"""Reads ONNX files as protobuf messages, and these as onnx_ir models; what goes wrong is one sentence."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from haste_export.errors import UnreadableModelError
+from haste_export.errors import UnreadableModelError, UnsupportedModelError, first_cause
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
@@ -40,3 +41,26 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise UnreadableModelError(f"{path} has nothing to run: its graph is empty")
     return model
+
+
+def to_ir(proto: onnx.ModelProto, name: str) -> ir.Model:
+    """The model as onnx_ir has it; its tensors are views of `proto`.
+
+    Raises:
+        UnreadableModelError: it breaks the rules of ONNX. `name` is what the sentence calls it.
+        UnsupportedModelError: it has a map type, which onnx_ir does not know.
+    """
+    try:
+        return ir.from_proto(proto)
+    except Exception as error:
+        if maps := [value.name for value in (*proto.graph.input, *proto.graph.output) if _is_map(value.type)]:
+            raise UnsupportedModelError(
+                f"{name} cannot be compressed with '{maps[0]}', which is a map; cut it off (ZipMap makes such outputs)"
+            ) from error
+        cause = " ".join(str(first_cause(error)).split())
+        raise UnreadableModelError(f"{name} is not a valid ONNX model: {cause}") from error
+
+
+def _is_map(kind: onnx.TypeProto) -> bool:
+    """Whether a value is a map, or a sequence of maps."""
+    return kind.HasField("map_type") or (kind.HasField("sequence_type") and _is_map(kind.sequence_type.elem_type))

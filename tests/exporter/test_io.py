@@ -179,6 +179,25 @@ def test_an_invalid_graph(model: onnx.ModelProto) -> None:
         compress(model)
 
 
+def test_two_nodes_that_write_one_value(model: onnx.ModelProto, tmp_path: Path) -> None:
+    model.graph.node[1].output[0] = model.graph.node[0].output[0]
+    onnx.save(model, tmp_path / "net.onnx")
+    for given in (model, tmp_path / "net.onnx"):
+        with pytest.raises(UnreadableModelError, match="redeclared"):
+            compress(given)
+
+
+def test_a_map_is_named(model: onnx.ModelProto) -> None:
+    pair = onnx.TypeProto()
+    pair.map_type.key_type = onnx.TensorProto.INT64
+    pair.map_type.value_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    model.graph.node.append(onnx.helper.make_node("ZipMap", ["y"], ["m"], domain="ai.onnx.ml", classlabels_int64s=[0]))
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 3))
+    model.graph.output.append(onnx.helper.make_value_info("m", onnx.helper.make_sequence_type_proto(pair)))
+    with pytest.raises(UnsupportedModelError, match="'m', which is a map"):
+        compress(model)
+
+
 def test_an_output_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         compress(path, tmp_path / "none" / "out.onnx")
