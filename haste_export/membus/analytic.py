@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from haste_export.membus.geometry import Core
-from haste_export.membus.layers import LayerShape
+from haste_export.membus.layers import MemoryShape
 from haste_export.speed.tiling import Tiling, tiling
 
 FLOAT = 4
@@ -43,7 +43,7 @@ class Bytes:
         return self.input + self.weights + self.output + self.scratch
 
 
-def stock(shape: LayerShape, core: Core) -> Bytes:
+def stock(shape: MemoryShape, core: Core) -> Bytes:
     """Im2col and matrix multiplication, as ONNX Runtime runs a convolution on aarch64.
 
     Runs of GEMM_COLUMNS output pixels are unfolded K-slice by K-slice and multiplied with all filters. Between two
@@ -72,7 +72,7 @@ class Schedule:
     patches: int = 0
 
 
-def schedule(shape: LayerShape, core: Core) -> Schedule:
+def schedule(shape: MemoryShape, core: Core) -> Schedule:
     """What the kernels choose for a layer on one core."""
     size, block, weights = core.l2.size, _block(shape), _weights(shape, shape.weight_size)
     window = round(EXPECTED * _windows(shape))
@@ -111,7 +111,7 @@ def schedule(shape: LayerShape, core: Core) -> Schedule:
     return best
 
 
-def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
+def haste(shape: MemoryShape, core: Core, kept: float = 0.5, read: float = 1.0) -> Bytes:
     """HasteConv: patches are gathered, hashed and merged, then meet all weights as the schedule has it.
 
     Args:
@@ -134,7 +134,7 @@ def haste(shape: LayerShape, core: Core, kept: float = 0.5, read: float = 1.0) -
     return Bytes(_input(shape), round(passes * weights * read), 2 * _output(shape), scratch)
 
 
-def passes(shape: LayerShape, core: Core, kept: float = 0.5) -> str:
+def passes(shape: MemoryShape, core: Core, kept: float = 0.5) -> str:
     """The schedule in words, for a table."""
     plan = schedule(shape, core)
     if plan.stays == "weights":
@@ -151,13 +151,13 @@ def _again(windows: int, weights: int, cache: int) -> int:
     return min(max(windows + 2 * weights - cache * 15 // 16, 0), windows)
 
 
-def _tiles(shape: LayerShape, plan: Schedule, kept: float) -> int:
+def _tiles(shape: MemoryShape, plan: Schedule, kept: float) -> int:
     return max(
         1, ceil(_patches(shape) / MAX_TILE), ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT))
     )
 
 
-def _windows(shape: LayerShape) -> int:
+def _windows(shape: MemoryShape) -> int:
     """Bytes of the windows that a patch is convolved with if nothing is merged, on average."""
     if not (tiles := _tiling(shape)):
         return shape.channels * _slot(shape) * FLOAT
@@ -174,13 +174,13 @@ def _whole_and_last(size: int, patch: int) -> tuple[int, int]:
     return whole, size - whole * patch
 
 
-def _preparation(shape: LayerShape) -> int:
+def _preparation(shape: MemoryShape) -> int:
     """Bytes of the buffers that four patches are prepared in, roughly: windows, projections, table."""
     patch = shape.channels * (_slot(shape) + HYPERPLANES) * FLOAT
     return GROUP * patch + 8 * min(max(8 * shape.channels, 1024), 4096)
 
 
-def _unfolded(shape: LayerShape, core: Core) -> int:
+def _unfolded(shape: MemoryShape, core: Core) -> int:
     if shape.kernel == (1, 1):
         return 0
     columns = min(GEMM_COLUMNS, _pixels(shape))
@@ -192,15 +192,15 @@ def _unfolded(shape: LayerShape, core: Core) -> int:
     return 2 * whole if whole <= core.last_level.size else 3 * whole
 
 
-def _tiling(shape: LayerShape) -> Tiling | None:
+def _tiling(shape: MemoryShape) -> Tiling | None:
     return tiling(shape.kernel, shape.patch)
 
 
-def _is_direct(shape: LayerShape) -> bool:
+def _is_direct(shape: MemoryShape) -> bool:
     return not _tiling(shape) and (shape.kernel != (3, 3) or shape.patch != SUBTILE)
 
 
-def _slot(shape: LayerShape) -> int:
+def _slot(shape: MemoryShape) -> int:
     """Floats kept per channel window: what the tiles or the last subtile may read of it, in whole vectors."""
     if tiles := _tiling(shape):
         return tiles.slot
@@ -210,26 +210,26 @@ def _slot(shape: LayerShape) -> int:
     return ceil(max(window, (reach + height - 1) * pitch + reach + width) / LANES) * LANES
 
 
-def _pixels(shape: LayerShape) -> int:
+def _pixels(shape: MemoryShape) -> int:
     return shape.output[0] * shape.output[1]
 
 
-def _patches(shape: LayerShape) -> int:
+def _patches(shape: MemoryShape) -> int:
     return shape.batch * ceil(shape.output[0] / shape.patch) * ceil(shape.output[1] / shape.patch)
 
 
-def _input(shape: LayerShape) -> int:
+def _input(shape: MemoryShape) -> int:
     return shape.batch * shape.channels * _pixels(shape) * FLOAT
 
 
-def _output(shape: LayerShape) -> int:
+def _output(shape: MemoryShape) -> int:
     return shape.batch * shape.filters * _pixels(shape) * FLOAT
 
 
-def _weights(shape: LayerShape, size: int) -> int:
+def _weights(shape: MemoryShape, size: int) -> int:
     return shape.filters * shape.channels * shape.kernel[0] * shape.kernel[1] * size
 
 
-def _block(shape: LayerShape) -> int:
+def _block(shape: MemoryShape) -> int:
     """Bytes of the weights that HasteConv uses together."""
     return BLOCK * shape.channels * shape.kernel[0] * shape.kernel[1] * shape.weight_size

@@ -20,8 +20,8 @@ Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
-class LayerShape:
-    """Sizes of a convolution, for the analytic model: channels, filters, kernel, output size, batch.
+class MemoryShape:
+    """What the traffic of a convolution depends on: batch, channels, filters, kernel, output size, bytes of a weight.
 
     `weight_size` is that of a weight of the HasteConv, in bytes; stock's are float32. `patch` is p of the HasteConv.
     """
@@ -40,7 +40,7 @@ class LayerPair:
     """One layer as two models; `stock` is None when the original has no such tensors."""
 
     name: str
-    shape: LayerShape
+    shape: MemoryShape
     stock: Job | None
     haste: Job
 
@@ -179,11 +179,11 @@ def _write(model: onnx.ModelProto, values: Mapping[str, Array], inputs: Sequence
     return Job(path, tuple(options), native)
 
 
-def _shape(model: onnx.ModelProto, node: onnx.NodeProto, output: Array) -> LayerShape:
+def _shape(model: onnx.ModelProto, node: onnx.NodeProto, output: Array) -> MemoryShape:
     kernel = next(tuple(a.ints) for a in node.attribute if a.name == "kernel_shape")
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
     # OIHW, or packed [ceil(M/16), C, kH*kW, 16]: the second size is C in both.
     batch, filters, height, width = output.shape
     weight_size = helper.tensor_dtype_to_np_dtype(weights.data_type).itemsize
     patch = next((a.i for a in node.attribute if a.name == "patch"), PATCH)
-    return LayerShape(batch, weights.dims[1], filters, (kernel[0], kernel[1]), (height, width), weight_size, patch)
+    return MemoryShape(batch, weights.dims[1], filters, (kernel[0], kernel[1]), (height, width), weight_size, patch)

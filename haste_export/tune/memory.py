@@ -10,7 +10,7 @@ import numpy.typing as npt
 from haste_export.evaluate.stats import Layer
 from haste_export.membus import analytic
 from haste_export.membus.geometry import Core
-from haste_export.membus.layers import LayerShape
+from haste_export.membus.layers import MemoryShape
 
 
 def relative_bytes(layers: Sequence[Layer], stats: Mapping[str, npt.NDArray[Any]], core: Core) -> float:
@@ -35,7 +35,7 @@ def _bytes(layer: Layer, stats: npt.NDArray[Any] | None, core: Core) -> int:
     return analytic.haste(_shape(layer), core, kept, read).total
 
 
-def _shape(layer: Layer) -> LayerShape:
+def _shape(layer: Layer) -> MemoryShape:
     shape = layer.shape
     kernel, output = (shape.kernel_h, shape.kernel_w), (shape.out_h, shape.out_w)
-    return LayerShape(1, shape.in_channels, shape.out_channels, kernel, output, patch=shape.patch)
+    return MemoryShape(1, shape.in_channels, shape.out_channels, kernel, output, patch=shape.patch)

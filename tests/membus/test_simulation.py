@@ -15,7 +15,7 @@ from haste_export.cli.main import command
 from haste_export.errors import CheckFailedError, MissingDependencyError
 from haste_export.membus import analytic
 from haste_export.membus.geometry import core
-from haste_export.membus.layers import LayerShape, cut_layers, extract
+from haste_export.membus.layers import MemoryShape, cut_layers, extract
 from haste_export.membus.qemu import QemuSimulator, find_qemu, read_record
 from haste_export.membus.simulation import Job, total
 from haste_export.membus.valgrind import read_profile
@@ -97,7 +97,7 @@ def test_layers_compute_what_the_model_computes(library: str, pair: tuple[Path, 
     x = np.random.default_rng(0).standard_normal((1, LAYERS[0].channels, SIZE, SIZE)).astype(np.float32)
     layers = cut_layers(stock, haste, ({"x": x}, {"x": x}), library, tmp_path)
     assert [layer.name for layer in layers] == ["conv0", "conv1"]
-    assert layers[1].shape == LayerShape(1, 48, 64, (3, 3), (SIZE, SIZE))
+    assert layers[1].shape == MemoryShape(1, 48, 64, (3, 3), (SIZE, SIZE))
     last = layers[-1].stock
     assert last is not None
     session = onnxruntime.InferenceSession(str(last.model), providers=["CPUExecutionProvider"])
@@ -113,11 +113,11 @@ def test_cutting_needs_all_inputs(pair: tuple[Path, Path]) -> None:
 
 
 # Weights beyond the cache, within it, and an input that outweighs them.
-SHAPES = [LayerShape(1, 256, 256, (3, 3), (12, 12)), LayerShape(1, 64, 64, (3, 3), (24, 24))]
+SHAPES = [MemoryShape(1, 256, 256, (3, 3), (12, 12)), MemoryShape(1, 64, 64, (3, 3), (24, 24))]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_analytic_model_agrees_with_the_simulation(qemu: QemuSimulator, tmp_path: Path, shape: LayerShape) -> None:
+def test_analytic_model_agrees_with_the_simulation(qemu: QemuSimulator, tmp_path: Path, shape: MemoryShape) -> None:
     stock, haste = make_pair(tmp_path, [Layer(shape.channels, shape.filters)], shape.output[0])
     overhead = 2**18  # the engines' own code and tables, read anew after the caches are emptied
     for job, computed in (
@@ -129,7 +129,7 @@ def test_analytic_model_agrees_with_the_simulation(qemu: QemuSimulator, tmp_path
 
 
 def test_float16_weights_are_half_the_traffic() -> None:
-    shape = LayerShape(1, 256, 256, (3, 3), (6, 6))
+    shape = MemoryShape(1, 256, 256, (3, 3), (6, 6))
     half = replace(shape, weight_size=2)
     assert analytic.passes(shape, A72) == analytic.passes(half, A72) == "1 tiles"
     assert analytic.haste(half, A72).weights * 2 == analytic.haste(shape, A72).weights
@@ -139,20 +139,20 @@ def test_float16_weights_are_half_the_traffic() -> None:
 @pytest.mark.parametrize(
     ("shape", "passes"),
     [
-        (LayerShape(1, 64, 64, (3, 3), (240, 240)), "weights stay"),
-        (LayerShape(1, 256, 256, (3, 3), (60, 60)), "3 slices"),  # six blocks of 147 KB and patches of 15 KB
-        (LayerShape(1, 512, 512, (3, 3), (30, 30)), "11 slices"),  # three blocks of 295 KB and patches of 31 KB
-        (LayerShape(1, 512, 512, (3, 3), (3, 3)), "1 tiles"),
-        (LayerShape(1, 64, 64, (3, 3), (240, 240), patch=7), "weights stay"),  # 32 patches of 16 KB
-        (LayerShape(1, 128, 256, (3, 3), (60, 60), patch=7), "2 slices"),  # eight blocks of 74 KB
-        (LayerShape(1, 256, 512, (3, 3), (30, 30), patch=6), "3 tiles"),  # 25 patches of 51 KB beside two blocks
-        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=4), "11 slices"),  # 37 KB of windows a patch
-        (LayerShape(1, 512, 512, (3, 3), (30, 30), patch=6), "16 slices"),  # 102 KB: two blocks and two patches
-        (LayerShape(1, 512, 512, (3, 3), (15, 15), patch=6), "32 slices"),  # two blocks leave most windows in the cache
+        (MemoryShape(1, 64, 64, (3, 3), (240, 240)), "weights stay"),
+        (MemoryShape(1, 256, 256, (3, 3), (60, 60)), "3 slices"),  # six blocks of 147 KB and patches of 15 KB
+        (MemoryShape(1, 512, 512, (3, 3), (30, 30)), "11 slices"),  # three blocks of 295 KB and patches of 31 KB
+        (MemoryShape(1, 512, 512, (3, 3), (3, 3)), "1 tiles"),
+        (MemoryShape(1, 64, 64, (3, 3), (240, 240), patch=7), "weights stay"),  # 32 patches of 16 KB
+        (MemoryShape(1, 128, 256, (3, 3), (60, 60), patch=7), "2 slices"),  # eight blocks of 74 KB
+        (MemoryShape(1, 256, 512, (3, 3), (30, 30), patch=6), "3 tiles"),  # 25 patches of 51 KB beside two blocks
+        (MemoryShape(1, 512, 512, (3, 3), (30, 30), patch=4), "11 slices"),  # 37 KB of windows a patch
+        (MemoryShape(1, 512, 512, (3, 3), (30, 30), patch=6), "16 slices"),  # 102 KB: two blocks and two patches
+        (MemoryShape(1, 512, 512, (3, 3), (15, 15), patch=6), "32 slices"),  # two blocks leave most windows in cache
     ],
     ids=str,
 )
-def test_schedules(shape: LayerShape, passes: str) -> None:
+def test_schedules(shape: MemoryShape, passes: str) -> None:
     assert analytic.passes(shape, A72) == passes
 
 
@@ -164,7 +164,7 @@ def test_tiles_hold_a_few_patches_however_little_cache_there_is(
     kernel: tuple[int, int], patch: int, floats: int
 ) -> None:
     """`floats` of a window: as many points as all tiles have, in fours, or what the last subtile may read."""
-    plan = analytic.schedule(LayerShape(1, 60000, 64, kernel, (84, 84), patch=patch), A72)
+    plan = analytic.schedule(MemoryShape(1, 60000, 64, kernel, (84, 84), patch=patch), A72)
     assert plan.floats == analytic.GROUP * 60000 * floats // 2
 
 

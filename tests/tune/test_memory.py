@@ -9,7 +9,7 @@ from haste_export.evaluate.stats import Layer
 from haste_export.flops import LayerShape
 from haste_export.membus import analytic
 from haste_export.membus.geometry import core
-from haste_export.membus.layers import LayerShape as MemoryShape
+from haste_export.membus.layers import MemoryShape
 from haste_export.tune.memory import relative_bytes
 
 CORE = core("cortex-a53")
