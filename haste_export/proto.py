@@ -48,7 +48,7 @@ def to_ir(proto: onnx.ModelProto, name: str) -> ir.Model:
 
     Raises:
         UnreadableModelError: it breaks the rules of ONNX. `name` is what the sentence calls it.
-        UnsupportedModelError: it has a map type, which onnx_ir does not know.
+        UnsupportedModelError: it has what onnx_ir does not know: maps, sparse tensors.
     """
     try:
         return ir.from_proto(proto)
@@ -57,7 +57,10 @@ def to_ir(proto: onnx.ModelProto, name: str) -> ir.Model:
             raise UnsupportedModelError(
                 f"{name} cannot be compressed with '{maps[0]}', which is a map; cut it off (ZipMap makes such outputs)"
             ) from error
-        cause = " ".join(str(first_cause(error)).split())
+        root = first_cause(error)
+        cause = " ".join(str(root).split())
+        if isinstance(root, NotImplementedError):
+            raise UnsupportedModelError(f"{name} cannot be compressed: {cause.partition('. ')[0]}") from error
         raise UnreadableModelError(f"{name} is not a valid ONNX model: {cause}") from error
 
 
