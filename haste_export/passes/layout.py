@@ -21,6 +21,7 @@ import onnx_ir as ir
 from haste_export.constants import Constants
 from haste_export.contract import AVERAGE_POOL, BLOCK, BLOCKED, CONV, DOMAIN, MAX_POOL, NCHW, REORDER, X, Z
 from haste_export.dims import Dims
+from haste_export.disjoint_sets import DisjointSets
 from haste_export.graph import Names, is_captured
 from haste_export.rules.pool_form import PoolForm, pool_form
 
@@ -67,23 +68,22 @@ class _Chain:
         self._constants = constants
         self._dims = dims
         self._graph = graph
-        self._parent: dict[ir.Value, ir.Value] = {}
+        self._groups = DisjointSets[ir.Value]()
         self._nodes = list(graph)
         self._tied = {node: tied_values(node, constants, dims) for node in self._nodes}
         forms = {node: pool_form(node, dims) for node in self._nodes}
         self.pools = {node: form for node, form in forms.items() if form is not None}
         for tied in self._tied.values():
-            for other in tied[1:]:
-                self._union(tied[0], other)
+            self._groups.join(*tied)
 
     def blocked_values(self) -> set[ir.Value]:
         """All values that become blocked, found by starting from all that might and dropping groups until it holds."""
         groups: dict[ir.Value, list[ir.Value]] = defaultdict(list)
         for node in self._nodes:
             for value in node.outputs:
-                groups[self._find(value)].append(value)
+                groups[self._groups.root(value)].append(value)
         # A group with a value from elsewhere (a graph input, an initializer, an outer graph) cannot be blocked.
-        foreign = {self._find(value) for value in list(self._parent) if not self._is_local(value)}
+        foreign = {self._groups.root(value) for value in self._groups if not self._is_local(value)}
         alive = {root: values for root, values in groups.items() if root not in foreign}
         alive = {root: values for root, values in alive.items() if all(map(self._may_be_blocked, values))}
         while True:
@@ -129,16 +129,6 @@ class _Chain:
     def _is_local(self, value: ir.Value) -> bool:
         producer = value.producer()
         return producer is not None and producer.graph is self._graph
-
-    def _find(self, value: ir.Value) -> ir.Value:
-        root = value
-        while self._parent.get(root, root) is not root:
-            root = self._parent[root]
-        self._parent[value] = root
-        return root
-
-    def _union(self, a: ir.Value, b: ir.Value) -> None:
-        self._parent[self._find(a)] = self._find(b)
 
 
 def tied_values(node: ir.Node, constants: Constants, dims: Dims) -> list[ir.Value]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 import onnx_ir as ir
 
 from haste_export.constants import Constants
 from haste_export.contract import BLOCK, PATCH
 from haste_export.dims import Dims
+from haste_export.disjoint_sets import DisjointSets
 from haste_export.flops import LayerShape
 from haste_export.options import Options
 from haste_export.passes.layout import tied_values
@@ -24,8 +24,6 @@ from haste_export.rules.pool_form import pool_form
 from haste_export.rules.select import ConvForm
 from haste_export.speed.model import Costs, haste_work, is_blocked_by_stock, stock_work, total
 from haste_export.speed.typical import typical_counts
-
-Item = TypeVar("Item")
 
 NOMINAL_SIDE = 28
 """Height and width that are assumed where the model leaves them open; which layer gains hardly depends on them."""
@@ -108,11 +106,9 @@ class Network:
 
     def components(self, members: Iterable[int]) -> list[frozenset[int]]:
         """The members in groups that hang together through links, in the order of the model."""
-        wanted, groups = set(members), _Unions[int]()
+        wanted, groups = set(members), DisjointSets[int]()
         for link in self.links:
-            inside = [end.layer for end in link.ends if end.layer in wanted]
-            for other in inside[1:]:
-                groups.join(inside[0], other)
+            groups.join(*(end.layer for end in link.ends if end.layer in wanted))
         found: dict[int, set[int]] = defaultdict(set)
         for member in sorted(wanted):
             found[groups.root(member)].add(member)
@@ -136,14 +132,13 @@ def build_network(
         hyperplanes: L of a layer, by name.
     """
     constants, dims = Constants(model), Dims()
-    groups = _Unions[ir.Value]()
+    groups = DisjointSets[ir.Value]()
     for graph in model.graphs():
         for node in graph:
             tied = list(tied_values(node, constants, dims))
             if pool_form(node, dims) is not None and node.inputs[0] is not None:
                 tied += [node.inputs[0], node.outputs[0]]
-            for value in tied[1:]:
-                groups.join(tied[0], value)
+            groups.join(*tied)
     layers, links = [], defaultdict[ir.Value, Link](Link)
     for index, (conv, form) in enumerate(decisions):
         shape = _shape(conv, dims, patch_of(conv, form, options) if isinstance(form, ConvForm) else PATCH)
@@ -183,7 +178,7 @@ def _layer(
 
 def _note_others(
     graph: ir.Graph,
-    groups: _Unions[ir.Value],
+    groups: DisjointSets[ir.Value],
     links: dict[ir.Value, Link],
     convs: set[ir.Node],
     dims: Dims,
@@ -195,7 +190,7 @@ def _note_others(
         if root not in links:
             continue
         producer = value.producer()
-        if producer is None or (producer not in convs and not groups.joined(value)):
+        if producer is None or (producer not in convs and value not in groups):
             links[root].blockable = False
         users = [node for node, _ in value.uses() if node not in convs]
         outside = any(not any(groups.root(out) == root for out in node.outputs) for node in users)
@@ -232,24 +227,3 @@ def _channels(value: ir.Value, dims: Dims, shape: LayerShape | None, writes: boo
     if sizes is not None and len(sizes) == 4 and isinstance(sizes[1], int):
         return sizes[1]
     return (shape.out_channels if writes else shape.in_channels) if shape is not None else 1
-
-
-class _Unions(Generic[Item]):
-    """Disjoint sets."""
-
-    def __init__(self) -> None:
-        self._parent: dict[Item, Item] = {}
-
-    def root(self, item: Item) -> Item:
-        while (parent := self._parent.get(item, item)) is not item:
-            item = parent
-        return item
-
-    def join(self, a: Item, b: Item) -> None:
-        self._parent.setdefault(a, a)
-        self._parent.setdefault(b, b)
-        self._parent[self.root(a)] = self.root(b)
-
-    def joined(self, item: Item) -> bool:
-        """Whether it was ever joined with another."""
-        return item in self._parent
