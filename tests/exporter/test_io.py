@@ -202,7 +202,7 @@ def test_a_sparse_tensor_is_named(model: onnx.ModelProto) -> None:
     values = onnx.numpy_helper.from_array(np.ones(2, np.float32), "values")
     sparse = onnx.helper.make_sparse_tensor(values, onnx.numpy_helper.from_array(np.array([0, 3])), [4])
     model.graph.node.append(onnx.helper.make_node("Constant", [], ["s"], sparse_value=sparse))
-    with pytest.raises(UnsupportedModelError, match="Sparse tensors are not supported yet$"):
+    with pytest.raises(UnsupportedModelError, match=r"Sparse tensors are not supported yet$"):
         compress(model)
 
 
