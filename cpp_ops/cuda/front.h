@@ -69,9 +69,9 @@ struct Window {
   HASTE_DEVICE float operator[](int q) const { return at[static_cast<int64_t>(q) * step]; }
 };
 
-// Of a position: alone in its bucket from the start, a member that contributes, one that does not (coefficient zero or
-// bucket skipped), one that leaves because of tau.
-enum PositionState { kSingle = 0, kMember = 1, kSilent = 2, kLeft = 3 };
+// Of a position: alone in its bucket from the start, a member of one that is not alone, and a member that left. What is
+// zero contributes nothing, but to the sum of filters of `mean`, where it is a member like any other.
+enum PositionState { kAlone, kZeroAlone, kMember, kZeroMember, kLeft };
 
 // What a team's threads see of their patch.
 struct Team {
@@ -82,12 +82,12 @@ struct Team {
   float* windows;         // [window][channel_pitch]
   float* shared_windows;  // the same, if they lie in shared memory
   float* projections;
-  float* means;  // [window][mean_pitch]
+  float* bucket_windows;  // [window][bucket_pitch]
   uint64_t* keys;
   float* coefficient;  // all lists by position in code order
   int* head;
-  int* remaining;  // of a bucket's head: members that stay
-  int* awake;      // of a bucket's head: those of them whose window is not zero
+  int* staying;  // of a bucket's head: members that stay, negative if the bucket is skipped because u = 0
+  int* asleep;   // of a bucket's head: members whose window is zero
   int* state;
   uint64_t* scan_buffers;
   int64_t scan_pitch;
@@ -99,10 +99,12 @@ struct Team {
   HASTE_DEVICE int channel(int position) const { return static_cast<int>(keys[position] & 0xffffffffu); }
   HASTE_DEVICE Window window(int channel_index) const { return {windows + channel_index, args->plan.channel_pitch}; }
   HASTE_DEVICE uint64_t* scan(int buffer) const { return scan_buffers + buffer * scan_pitch; }
-  // Mean of the bucket whose first position is `position`: such buckets have two members or more.
-  HASTE_DEVICE Window mean_window(int position) const { return {means + position / 2, args->plan.mean_pitch}; }
-  HASTE_DEVICE float& mean_pixel(int position, int q) const {
-    return means[static_cast<int64_t>(q) * args->plan.mean_pitch + position / 2];
+  // Of the bucket whose first position is `position`: such buckets have two members or more.
+  HASTE_DEVICE Window bucket_window(int position) const {
+    return {bucket_windows + position / 2, args->plan.bucket_pitch};
+  }
+  HASTE_DEVICE float& bucket_pixel(int position, int q) const {
+    return bucket_windows[static_cast<int64_t>(q) * args->plan.bucket_pitch + position / 2];
   }
   // Where it helps to know what happened; nobody else pays for it.
   HASTE_DEVICE void count(int statistic) const {
@@ -130,14 +132,14 @@ HASTE_DEVICE Team make_team(const FrontArgs& args, const Block& block, int threa
   team.shared_windows = reinterpret_cast<float*>(
       shared + (plan.windows.shared ? plan.windows.offset + plan.windows_pitch * static_cast<size_t>(index) : 0));
   team.projections = reinterpret_cast<float*>(place(plan.projections, plan.projections_pitch, index, shared, slot));
-  team.means = reinterpret_cast<float*>(place(plan.means, plan.means_pitch, index, shared, slot));
+  team.bucket_windows = reinterpret_cast<float*>(place(plan.buckets, plan.buckets_pitch, index, shared, slot));
   team.keys = reinterpret_cast<uint64_t*>(place(plan.keys, plan.keys_pitch, index, shared, slot));
   unsigned char* const lists = place(plan.lists, plan.lists_pitch, index, shared, slot);
   const size_t scan_bytes = (channels * 8 + 15) / 16 * 16;
   team.coefficient = reinterpret_cast<float*>(lists);
   team.head = reinterpret_cast<int*>(lists + channels * 4);
-  team.remaining = reinterpret_cast<int*>(lists + channels * 8);
-  team.awake = reinterpret_cast<int*>(lists + channels * 12);
+  team.staying = reinterpret_cast<int*>(lists + channels * 8);
+  team.asleep = reinterpret_cast<int*>(lists + channels * 12);
   team.state = reinterpret_cast<int*>(lists + channels * 16);
   const size_t scan_at = (channels * 20 + 15) / 16 * 16;
   team.scan_buffers = reinterpret_cast<uint64_t*>(lists + scan_at);

@@ -49,19 +49,40 @@ HASTE_DEVICE int bucket_end(const Team& team, uint32_t code) {
   return lower_bound(team, (static_cast<uint64_t>(code) << 32) | 0xffffffffu);
 }
 
-// Mean windows of the buckets of two or more.
-HASTE_DEVICE void average(const Team& team) {
+HASTE_DEVICE bool is_zero(const Team& team, const Window& window) {
+  bool zero = true;
+  for (int q = 0; q < team.args->layer.window; q++) zero = zero && window[q] == 0.0f;
+  return zero;
+}
+
+// Of every position the head of its bucket, and whether its window is zero.
+HASTE_DEVICE void survey(const Team& team) {
+  const bool dense = team.args->grouping == Grouping::kDense;
+  for (int i = team.lane; i < team.channels(); i += team.lanes) {
+    const int head = dense ? i : bucket_begin(team, team.code(i));
+    const bool zero = is_zero(team, team.window(team.channel(i)));
+    team.head[i] = head;
+    team.state[i] = zero ? kZeroMember : kMember;
+    if (!zero) continue;
+    team.count(5);
+    add_shared(&team.asleep[head], 1);
+  }
+}
+
+// Windows of the buckets of two or more: their means, or sums where members are weighted, for a_i * u does not change
+// when u is scaled.
+HASTE_DEVICE void merge_windows(const Team& team) {
   const LayerPlan& layer = team.args->layer;
   const int share = lanes_per_window(team);
   for (int i = team.lane / share; i + 1 < team.channels(); i += team.lanes / share) {
     const uint32_t code = team.code(i);
     if ((i > 0 && team.code(i - 1) == code) || team.code(i + 1) != code) continue;
     const int end = bucket_end(team, code);
-    const float scale = 1.0f / static_cast<float>(end - i);
+    const float scale = team.args->weighted() ? 1.0f : 1.0f / static_cast<float>(end - i);
     for (int q = team.lane % share; q < layer.window; q += share) {
       float sum = 0.0f;
       for (int j = i; j < end; j++) sum += team.window(team.channel(j))[q];
-      team.mean_pixel(i, q) = sum * scale;
+      team.bucket_pixel(i, q) = sum * scale;
     }
   }
 }
@@ -91,68 +112,64 @@ HASTE_DEVICE void mean_energy(const Team& team) {
   team.totals->energy = sum / static_cast<float>(team.channels());
 }
 
-HASTE_DEVICE bool is_zero(const Team& team, const Window& window) {
-  bool zero = true;
-  for (int q = 0; q < team.args->layer.window; q++) zero = zero && window[q] == 0.0f;
-  return zero;
-}
-
-// What becomes of one channel in its bucket.
-struct Verdict {
-  PositionState state;
-  float coefficient;
-};
-
 // Whether a square can be divided by, or have a root, without losing what it stands for.
 HASTE_DEVICE bool is_normal(float square) {
   return square >= FLT_MIN && square <= FLT_MAX;
 }
 
-HASTE_DEVICE Verdict judge(const Team& team, const Window& window, const Window& mean) {
+// What becomes of a member of a bucket of two or more.
+struct Verdict {
+  PositionState state;
+  float coefficient;
+  bool skipped;  // the bucket, because u = 0
+};
+
+// A member of a bucket with the window u, where members are weighted.
+HASTE_DEVICE Verdict weigh(const Team& team, const Window& window, const Window& u, bool zero) {
   const FrontArgs& args = *team.args;
-  if (!args.weighted()) return {is_zero(team, mean) ? kSilent : kMember, 1.0f};
   const bool norm = args.merge == HASTE_MERGE_NORM;
-  float product = 0.0f, energy = 0.0f;
+  float product = 0.0f, square = 0.0f;
   for (int q = 0; q < args.layer.window; q++) {
-    product += window[q] * (norm ? window[q] : mean[q]);
-    energy += mean[q] * mean[q];
+    product += window[q] * (norm ? window[q] : u[q]);
+    square += u[q] * u[q];
   }
-  // An infinite or undefined mean has no direction: its members stay alone, which is exact.
-  if (!(energy <= FLT_MAX)) return {kLeft, 1.0f};
-  if (norm && ((energy > 0.0f && !is_normal(energy)) || (!is_normal(product) && !is_zero(team, window)))) {
-    return {kLeft, 1.0f};
-  }
+  const bool skipped = square == 0.0f;
+  if (zero) return {kZeroMember, 0.0f, skipped};
+  // A sum without a square to divide by has no direction: its members stay alone, which is exact.
+  if (!(skipped || is_normal(square)) || (norm && !is_normal(product))) return {kLeft, 1.0f, skipped};
   float coefficient = 0.0f;
-  if (energy > 0.0f) coefficient = norm ? sqrtf(product) / sqrtf(energy) : product / energy;
+  if (!skipped) coefficient = norm ? sqrtf(product) / sqrtf(square) : product / square;
   if (args.tau > 0.0f) {
     float residual = 0.0f;
     for (int q = 0; q < args.layer.window; q++) {
-      const float rest = window[q] - coefficient * mean[q];
+      const float rest = window[q] - coefficient * u[q];
       residual += rest * rest;
     }
-    if (residual > args.tau * team.totals->energy) return {kLeft, 1.0f};
+    if (residual > args.tau * team.totals->energy) return {kLeft, 1.0f, skipped};
   }
-  return {coefficient == 0.0f ? kSilent : kMember, coefficient};
+  return {kMember, coefficient, skipped};
 }
 
-// Head and state of every position, and how many members of its bucket stay.
+// State and coefficient of every position, and how many members of its bucket stay.
 HASTE_DEVICE void judge_members(const Team& team) {
-  const bool dense = team.args->grouping == Grouping::kDense;
+  const bool dense = team.args->grouping == Grouping::kDense, weighted = team.args->weighted();
   for (int i = team.lane; i < team.channels(); i += team.lanes) {
-    const Window window = team.window(team.channel(i));
-    const bool zero = is_zero(team, window);
-    if (zero) team.count(5);
-    const int begin = dense ? i : bucket_begin(team, team.code(i));
-    const bool alone = dense || bucket_end(team, team.code(i)) - begin == 1;
-    const Verdict verdict = alone ? Verdict{kSingle, 1.0f} : judge(team, window, team.mean_window(begin));
-    team.head[i] = begin;
+    const int head = team.head[i], size = dense ? 1 : bucket_end(team, team.code(i)) - head;
+    const bool zero = team.state[i] == kZeroMember;
+    Verdict verdict{zero ? kZeroMember : kMember, 1.0f, false};
+    if (size == 1) {
+      verdict.state = zero ? kZeroAlone : kAlone;
+    } else if (!weighted) {
+      verdict = {kMember, 1.0f, is_zero(team, team.bucket_window(head))};
+    } else if (size - team.asleep[head] != 1) {  // one window beside zeros is its own mean
+      verdict = weigh(team, team.window(team.channel(i)), team.bucket_window(head), zero);
+    }
     team.state[i] = verdict.state;
     team.coefficient[i] = verdict.coefficient;
     if (verdict.state == kLeft) {
       team.count(7);
-    } else if (!alone) {
-      add_shared(&team.remaining[begin], 1);
-      if (!zero) add_shared(&team.awake[begin], 1);
+    } else if (size > 1) {
+      add_shared(&team.staying[head], verdict.skipped ? -1 : 1);
     }
   }
 }
@@ -174,51 +191,56 @@ HASTE_DEVICE int merged_of(uint64_t counts) {
 constexpr uint64_t kCountSingle = 1, kCountMember = uint64_t{1} << kCountBits,
                    kCountMerged = uint64_t{1} << 2 * kCountBits;
 
-// A channel that is alone, from the start or because it left: a bucket of one, skipped if its window is zero.
-HASTE_DEVICE uint64_t settle_alone(const Team& team, int position) {
-  const bool zero = is_zero(team, team.window(team.channel(position)));
+// A bucket after its members have been judged.
+struct Bucket {
+  int members;   // that stay
+  bool skipped;  // u = 0, or all that stay are zero
+  bool single;   // one of those that stay is not zero: its own window and filter say the same as the bucket's
+};
+
+HASTE_DEVICE Bucket bucket_of(const Team& team, int head) {
+  const int staying = team.staying[head];
+  if (staying < 0) return {-staying, true, false};
+  const int awake = staying - team.asleep[head];
+  const bool weighted = team.args->weighted();
+  return {staying, weighted && awake == 0, weighted && awake == 1};
+}
+
+// What a bucket of two or more adds to the lists: counted once, at its head.
+HASTE_DEVICE uint64_t settle_bucket(const Team& team, const Bucket& bucket) {
+  if (bucket.members == 0) return 0;
+  team.count(2);
+  if (bucket.members > 1) team.count(3);
+  if (bucket.skipped) team.count(4);
+  return bucket.skipped || bucket.single ? 0 : kCountMerged;
+}
+
+HASTE_DEVICE uint64_t settle_member(const Team& team, int position, const Bucket& bucket) {
+  if (bucket.skipped || team.state[position] == kZeroMember) return 0;
+  if (bucket.members > 1) team.count(6);
+  if (!bucket.single) return kCountMember;
+  team.coefficient[position] = 1.0f;
+  return kCountSingle;
+}
+
+// A bucket of one.
+HASTE_DEVICE uint64_t settle_alone(const Team& team, bool zero) {
   team.count(2);
   if (zero) team.count(4);
   return zero ? 0 : kCountSingle;
 }
 
-// A member that stays. If it is the only one of its bucket that is not zero, its own window and filter say the same as
-// the bucket's mean and a coefficient, and more cheaply; tau even demands it.
-HASTE_DEVICE uint64_t settle_member(const Team& team, int position, bool skipped) {
-  const int head = team.head[position];
-  if (skipped) return 0;
-  if (team.args->weighted() && team.awake[head] == 1) {
-    if (is_zero(team, team.window(team.channel(position)))) return 0;
-    if (team.remaining[head] > 1) team.count(6);
-    team.coefficient[position] = 1.0f;
-    return kCountSingle;
-  }
-  if (team.state[position] == kSilent) return 0;
-  team.count(6);
-  return kCountMember;
-}
-
-// The bucket that begins at this position, after its members have been judged.
-HASTE_DEVICE uint64_t settle_bucket(const Team& team, int head, bool skipped) {
-  if (team.remaining[head] == 0) return 0;
-  team.count(2);
-  if (team.remaining[head] > 1) team.count(3);
-  if (skipped) team.count(4);
-  return skipped || (team.args->weighted() && team.awake[head] == 1) ? 0 : kCountMerged;
-}
-
 // What every position contributes to the lists.
 HASTE_DEVICE void settle(const Team& team) {
   for (int i = team.lane; i < team.channels(); i += team.lanes) {
-    const int head = team.head[i];
+    const int state = team.state[i];
     uint64_t counts = 0;
-    if (team.state[i] == kSingle) {
-      counts = settle_alone(team, i);
+    if (state == kAlone || state == kZeroAlone) {
+      counts = settle_alone(team, state == kZeroAlone);
     } else {
-      // Skipped: u = 0, or all that tau left of the bucket is zero channels.
-      const bool skipped = (team.args->weighted() && team.awake[head] == 0) || is_zero(team, team.mean_window(head));
-      counts = team.state[i] == kLeft ? settle_alone(team, i) : settle_member(team, i, skipped);
-      if (head == i) counts += settle_bucket(team, i, skipped);
+      const Bucket bucket = bucket_of(team, team.head[i]);
+      counts = state == kLeft ? settle_alone(team, false) : settle_member(team, i, bucket);
+      if (team.head[i] == i) counts += settle_bucket(team, bucket);
     }
     team.scan(0)[i] = counts;
   }
@@ -300,7 +322,7 @@ HASTE_DEVICE void write_windows(const Team& team, const uint64_t* sums) {
       write_window(team, team.window(team.channel(i)), singles_of(before), share);
     }
     if (merged_of(sums[i]) != merged_of(before)) {
-      write_window(team, team.mean_window(i), singles + merged_of(before), share);
+      write_window(team, team.bucket_window(i), singles + merged_of(before), share);
     }
   }
 }
@@ -326,17 +348,16 @@ HASTE_DEVICE void front_block(const FrontArgs& args, const Block& block, unsigne
     });
     return;
   }
-  if (args.grouping != Grouping::kDense) {
-    sort_keys(args, block, shared);
-    run_teams(args, block, shared, [&](const Team& team) {
-      average(team);
-      for (int i = team.lane; i < team.channels(); i += team.lanes) team.remaining[i] = team.awake[i] = 0;
-    });
-    if (args.weighted() && args.tau > 0.0f) {
-      run_teams(args, block, shared, [&](const Team& team) { energies(team); });
-      run_teams(args, block, shared, [&](const Team& team) { energy_partials(team); });
-      run_teams(args, block, shared, [&](const Team& team) { mean_energy(team); });
-    }
+  const bool merging = args.grouping != Grouping::kDense;
+  if (merging) sort_keys(args, block, shared);
+  run_teams(args, block, shared, [&](const Team& team) {
+    survey(team);
+    if (merging) merge_windows(team);
+  });
+  if (merging && args.weighted() && args.tau > 0.0f) {
+    run_teams(args, block, shared, [&](const Team& team) { energies(team); });
+    run_teams(args, block, shared, [&](const Team& team) { energy_partials(team); });
+    run_teams(args, block, shared, [&](const Team& team) { mean_energy(team); });
   }
   run_teams(args, block, shared, [&](const Team& team) { judge_members(team); });
   run_teams(args, block, shared, [&](const Team& team) { settle(team); });

@@ -147,6 +147,7 @@ HASTE_DEVICE void gather_and_hash(const FrontArgs& args, const Block& block, uns
   run_teams(args, block, shared, [&](const Team& team) {
     gather<T>(team);
     start_keys(team);
+    for (int i = team.lane; i < team.channels(); i += team.lanes) team.staying[i] = team.asleep[i] = 0;
     for (int i = team.lane; i < HASTE_STATS; i += team.lanes) team.totals->statistics[i] = 0;
   });
   if (args.grouping != Grouping::kHash) return;

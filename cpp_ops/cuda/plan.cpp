@@ -148,17 +148,17 @@ size_t projection_bytes(const FrontPlan& front, int group) {
   return align(static_cast<size_t>(group) * (static_cast<size_t>(front.projection_pitch) + 17) * sizeof(float), 16);
 }
 
-// Bytes of one patch before its bucket means, which may take the projections' place.
+// Bytes of one patch before its buckets' windows, which may take the projections' place.
 size_t hash_bytes(const FrontPlan& front, int group) {
   return front.keys_pitch + front.lists_pitch + front.windows_pitch + projection_bytes(front, group);
 }
 
 size_t patch_bytes(const FrontPlan& front, int group) {
   return hash_bytes(front, group) - projection_bytes(front, group) +
-         std::max(projection_bytes(front, group), front.means_pitch);
+         std::max(projection_bytes(front, group), front.buckets_pitch);
 }
 
-// All hyperplanes together if that fits, with the bucket means; else with the means in the workspace; else in smaller
+// All hyperplanes together if that fits, with the buckets' windows; else with those in the workspace; else in smaller
 // groups; and if even one by one windows do not fit, those are in the workspace, and all that remains is for the rest.
 void choose_group(FrontPlan& front, size_t limit, int max_hyperplanes) {
   const int most = std::min(max_hyperplanes, kMaxHyperplaneGroup);
@@ -176,9 +176,9 @@ FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max
   // 16 floats beyond a multiple of 32: the two hyperplanes that a warp sums at once hit different banks.
   front.projection_pitch = static_cast<int>(align(channels, 32) + 16);
   front.channel_pitch = layer.channels | 1;
-  front.mean_pitch = (layer.channels / 2 + 1) | 1;
+  front.bucket_pitch = (layer.channels / 2 + 1) | 1;
   front.windows_pitch = align(window * static_cast<size_t>(front.channel_pitch) * sizeof(float), 16);
-  front.means_pitch = align(window * static_cast<size_t>(front.mean_pitch) * sizeof(float), 16);
+  front.buckets_pitch = align(window * static_cast<size_t>(front.bucket_pitch) * sizeof(float), 16);
   front.keys_pitch = align(static_cast<size_t>(front.sort_size) * 8, 16);
   front.lists_pitch = align(channels * 20, 16) + 2 * align(channels * 8, 16) + kTotalsBytes;
   const size_t limit = limits.shared_per_block;
@@ -196,11 +196,11 @@ FrontPlan plan_front(const LayerPlan& layer, const DeviceLimits& limits, int max
   Arena arena{limit};
   front.keys = arena.place(front.keys_pitch * patches);
   const bool together = each * patches <= limit;
-  if (together) front.projections_pitch = front.means_pitch = std::max(front.projections_pitch, front.means_pitch);
+  if (together) front.projections_pitch = front.buckets_pitch = std::max(front.projections_pitch, front.buckets_pitch);
   front.projections = arena.place(front.projections_pitch * patches);
   front.lists = arena.place(front.lists_pitch * patches);
   front.windows = arena.place(front.windows_pitch * patches);
-  front.means = together ? front.projections : arena.place(front.means_pitch * patches);
+  front.buckets = together ? front.projections : arena.place(front.buckets_pitch * patches);
   front.shared = arena.shared;
   front.slot = align(arena.slot, 256);
   // Threads enough to hide latency: where a block leaves no room for others it needs more of its own.

@@ -68,15 +68,15 @@ struct FrontPlan {
   int sort_size;         // C rounded up to a power of two
   int projection_pitch;  // floats between hyperplanes
   int channel_pitch;     // floats between pixels of gathered windows: odd, so that lanes hit all banks either way
-  int mean_pitch;        // likewise, of the buckets' means
+  int bucket_pitch;      // likewise, of the buckets' windows
   Region windows;        // float [window][channel_pitch]
   Region projections;    // with their partial sums and means
-  Region means;          // float [window][mean_pitch], where there is room in place of projections, no longer needed
+  Region buckets;        // float [window][bucket_pitch], where there is room in place of projections, no longer needed
   Region keys;           // uint64 [sort_size]: code << 32 | channel
-  Region lists;  // float coefficient [C], int head [C], int remaining [C], int awake [C], int state [C], uint64 scan
+  Region lists;  // float coefficient [C], int head [C], int staying [C], int asleep [C], int state [C], uint64 scan
                  // [2][C], totals
-  size_t windows_pitch, projections_pitch, means_pitch, keys_pitch, lists_pitch;  // bytes
-  size_t shared, slot;                                                            // bytes per block
+  size_t windows_pitch, projections_pitch, buckets_pitch, keys_pitch, lists_pitch;  // bytes
+  size_t shared, slot;                                                              // bytes per block
   int threads() const { return lanes * patches_per_block; }
 };
 
