@@ -80,7 +80,7 @@ def test_tolerance_is_tight_enough_to_find_a_wrong_pixel(kernel: tuple[int, int]
     """A test that allows a thousandth of the output's own size would not find a wrong coefficient. This one does.
 
     F(4,3) along both axes (3x3 at p = 4 and 7) is not among them, for its bound is some 1.2 thousandths here:
-    test_winograd.py compares its accuracy, and test_dense.py its results on a single channel.
+    test_accuracy.py and test_winograd.py compare its accuracy, and test_dense.py its results on a single channel.
     """
     case = Case(channels=64, outputs=16, height=9, width=9, kernel=kernel, patch=patch, groups=20, kind="relu")
     problem = build(case)

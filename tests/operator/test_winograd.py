@@ -10,10 +10,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from haste_export.reference import Float32, Float64, taps
+from haste_export.reference import Float64, taps
 from tests.operator import native
 from tests.operator.bounds import gamma
 from tests.operator.cases import PATCHES, Case, build, reproduction
+from tests.operator.plain import by_form, tiles
 from tests.operator.winograd import ALONG_Y, TILINGS, Axis, Form, Rationals, direct, forms, nested, toom_cook, winograd
 
 NESTED = tuple(TILINGS)
@@ -30,12 +31,6 @@ def exact_convolution(g: Rationals, d: Rationals) -> Rationals:
     """Each y_ij = sum of g_kl d_(i+k)(j+l), where g meets d."""
     rows, columns = d.shape[0] - 2, d.shape[1] - 2
     return np.array([[(g * d[i : i + 3, j : j + 3]).sum() for j in range(columns)] for i in range(rows)], object)
-
-
-def tiles(tiling: tuple[int, ...]) -> list[tuple[slice, slice, int]]:
-    """For each tile along an axis: its outputs, the data that it reads, and its size."""
-    starts = np.cumsum((0, *tiling)).tolist()
-    return [(slice(at, at + n), slice(at, at + n + 2), n) for at, n in zip(starts, tiling, strict=False)]
 
 
 @pytest.mark.parametrize("outputs", [3, 4])
@@ -158,28 +153,6 @@ def integer_kernel(axis: Axis) -> Axis:
     return replace(axis, kernel=np.round(axis.kernel * factors), data=axis.data / factors)
 
 
-def in_float32(form: Form, filters: Float32, inputs: Float32, patch: int) -> Float32:
-    """The form with every operation rounded: filters [C~, M, 9], inputs [C~, (p+2)^2], result [M, p*p]."""
-    buckets, outputs = filters.shape[:2]
-    along_y, along_x = (tiles(tuple(axis.outputs for axis in axes)) for axes in (form.y, form.x))
-    window = np.zeros((buckets, along_y[-1][1].stop, along_x[-1][1].stop), np.float32)
-    window[:, : patch + 2, : patch + 2] = inputs.reshape(buckets, patch + 2, patch + 2)
-    whole = np.zeros((outputs, along_y[-1][0].stop, along_x[-1][0].stop), np.float32)
-    for (y, (rows, read_rows, _)), (x, (columns, read_columns, _)) in product(
-        zip(form.y, along_y, strict=True), zip(form.x, along_x, strict=True)
-    ):
-        (a_y, g_y, b_y), (a_x, g_x, b_x) = (
-            [matrix.astype(np.float32) for matrix in (axis.output, axis.kernel, axis.data)] for axis in (y, x)
-        )
-        g = g_y @ filters.reshape(buckets, outputs, 3, 3) @ g_x.T
-        d = b_y @ window[:, read_rows, read_columns] @ b_x.T
-        total = np.zeros((outputs, *d.shape[1:]), np.float32)
-        for bucket in range(buckets):
-            total += g[bucket] * d[bucket]
-        whole[:, rows, columns] = a_y @ total @ a_x.T
-    return whole[:, :patch, :patch].reshape(outputs, patch * patch)
-
-
 def share_of_bound(change: Change, patch: int, buckets: int, seed: int) -> Float64:
     """Error of the changed form over the form's bound [M, p*p], on data that spans some orders of magnitude."""
     form = nested(TILINGS[patch])
@@ -192,7 +165,7 @@ def share_of_bound(change: Change, patch: int, buckets: int, seed: int) -> Float
     exact = np.einsum("bmk,bkp->mp", filters.astype(np.float64), taps(inputs.astype(np.float64), (3, 3), patch))
     sizes, magnitudes = (np.abs(values).astype(np.float64) for values in (filters, inputs))
     bound = gamma(form.roundings(buckets)) * form.magnitude(sizes, magnitudes, patch)
-    return np.abs(in_float32(Form(axes, axes), filters, inputs, patch) - exact) / bound
+    return np.abs(by_form(Form(axes, axes), filters, inputs, patch) - exact) / bound
 
 
 @pytest.mark.parametrize("scaled", [as_it_is, integer_kernel])
@@ -226,7 +199,7 @@ def check_accuracy(case: Case) -> None:
     windows = problem.windows()
     assert windows.shape[:2] == (case.batch, 1), "one patch an image"
     filters = np.ascontiguousarray(problem.weights.transpose(1, 0, 2, 3)).reshape(case.channels, case.outputs, 9)
-    plain = np.array([in_float32(form, filters, image[0], case.patch) for image in windows]).reshape(expected.shape)
+    plain = np.array([by_form(form, filters, image[0], case.patch) for image in windows]).reshape(expected.shape)
     allowed = 2 * np.sqrt(np.mean((plain - expected) ** 2))
     for isa in native.available_isas():
         with native.selected_isa(isa), problem.native_conv() as conv:
