@@ -114,7 +114,7 @@ def equal_cost(
         {
             "time": f"relative to stock on one thread, batches of {len(next(measured.dataset.batches()))}, median of "
             f"{repeats} runs in turns with it, first seed",
-            "correction": "on 128 unlabelled images that are not among those judged on",
+            "correction": f"on {measured.samples} unlabelled images that are not among those judged on",
             **(further or {}),
         },
     )

@@ -38,6 +38,7 @@ class Measurement:
         path: of the stock model.
         stock: the model.
         seeds: of the hyperplanes.
+        samples: how many images corrections are measured on.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Measurement:
         self.dataset: Dataset = dataset if limit is None else dataset.take(limit)
         images = load_dataset(calibration, self.stock) if isinstance(calibration, str) else calibration
         self._images = None if images is None else images.take(samples)
-        self._samples = samples
+        self.samples = samples
         self._store = store or Store()
         self._model_key = hashlib.sha256(self.stock.SerializeToString(deterministic=True)).hexdigest()[:16]
         self._tables: dict[str, Corrections] = {}
@@ -172,7 +173,7 @@ class Measurement:
         key = {"model": self._model_key, "data": self._data_key, **method.key(), **setting.key(), "seed": seed}
         if not method.corrected:
             return key
-        return {**key, "calibration": self._samples if method.synthetic else self._calibration_key}
+        return {**key, "calibration": self.samples if method.synthetic else self._calibration_key}
 
     def _correction(self, method: Method, setting: Setting, seed: int) -> Corrections:
         """The layers' corrections, from a file if they are known."""
@@ -192,7 +193,7 @@ class Measurement:
         options = replace(method.options(seed, tau=float(setting.bounded)), layout="nchw", weights="oihw")
         key = digest({**method.key(), "seed": seed, "bounded": setting.bounded})
         if self._meter is None or self._meter[0] != key:
-            images = synthetic_dataset(self.stock, {}, self._samples // 16, 16) if method.synthetic else self._images
+            images = synthetic_dataset(self.stock, {}, self.samples // 16, 16) if method.synthetic else self._images
             assert images is not None
             model = compressed_with(self.stock, options)
             if method.planes:
