@@ -113,7 +113,7 @@ def merge_filters(coefficients: Float32, by_channel: Float32) -> Float32:
 
 
 def _dot(a: Float32, b: Float32) -> np.float32:
-    total = np.float32(0)
+    total: np.float32 = np.float32(0)
     for term in a * b:
         total += term
     return total

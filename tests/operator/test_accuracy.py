@@ -1,7 +1,7 @@
 """Merged runs are as accurate as plain float32: that finds errors for which worst-case bounds leave room.
 
-A worst-case bound grows with the number of roundings, an error with its root, so at patches of 4 to 7 results use one to three
-thousandths of what bounds.py allows, and a coefficient that is off by 10^-4 passes. Here the error, root of mean
+A worst-case bound grows with the number of roundings, an error with its root: at patches of 4 to 7 results use one to
+three thousandths of what bounds.py allows, and a coefficient that is off by 10^-4 passes. Here the error, root of mean
 squares, is compared with that of the same merges and the same form in plain float32 (plain.py).
 """
 
@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from haste_export.contract import MERGES
 from haste_export.reference import Float32, Float64, Merged
@@ -106,7 +107,7 @@ def test_buckets_that_members_left(kernel: tuple[int, int], patch: int, merge_ho
     check_reproducibly(replace(case_of(kernel, patch, merge_how), kind="relu", tau=0.65))
 
 
-def largest(merged: Merged) -> tuple[int, Float64]:
+def largest(merged: Merged) -> tuple[int, NDArray[np.intp]]:
     """The largest bucket of a patch, and its members in the order of their coefficients' sizes."""
     bucket = int(np.argmax(merged.members.sum(axis=1)))
     members = np.flatnonzero(merged.members[bucket])
@@ -115,12 +116,14 @@ def largest(merged: Merged) -> tuple[int, Float64]:
 
 def all_coefficients(_patch: int, merged: Merged, coefficients: Float32) -> Float32:
     several = merged.members.sum(axis=1) > 1
-    return np.where(several[:, None], coefficients * OFF, coefficients)
+    changed: Float32 = coefficients.copy()
+    changed[several] *= OFF
+    return changed
 
 
 def one_coefficient(patch: int, merged: Merged, coefficients: Float32) -> Float32:
     bucket, members = largest(merged)
-    changed = coefficients.copy()
+    changed: Float32 = coefficients.copy()
     if patch == 0:
         changed[bucket, members[-1]] *= OFF
     return changed
@@ -128,7 +131,7 @@ def one_coefficient(patch: int, merged: Merged, coefficients: Float32) -> Float3
 
 def lost_member(patch: int, merged: Merged, coefficients: Float32) -> Float32:
     bucket, members = largest(merged)
-    changed = coefficients.copy()
+    changed: Float32 = coefficients.copy()
     if patch == 0:
         changed[bucket, members[len(members) // 2]] = 0
     return changed
