@@ -1,9 +1,9 @@
-"""The compiler: from a model to a compressed model, as a list of passes."""
+"""The compiler: from a model to a compressed model, as lists of passes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 ModelOrPath = TypeVar("ModelOrPath", str, Path, onnx.ModelProto)
+Step = tuple[str, Callable[[ir.Model], object]]
+"""A pass, by name. It changes the model, and fills in its part of the report, when it is called and not before."""
 
 
 def compress(model: ModelOrPath, output: str | Path | None = None, **options: Any) -> ModelOrPath:
@@ -128,11 +130,13 @@ def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
     """
     check_supported(model)
     report = Report(options)
-    run_passes(model, passes(options, report))
+    run_passes(model, [*preparation(options), *selection(options, report)])
+    if report.rewritten:
+        run_passes(model, completion(options, report))
     return model, report
 
 
-def run_passes(model: ir.Model, steps: Iterable[tuple[str, Callable[[ir.Model], object]]]) -> None:
+def run_passes(model: ir.Model, steps: Iterable[Step]) -> None:
     """Run passes in place, in their order.
 
     Raises:
@@ -152,50 +156,47 @@ def run_passes(model: ir.Model, steps: Iterable[tuple[str, Callable[[ir.Model], 
             raise UnreadableModelError(f"the pass '{name}' fails on this model: {cause}") from error
 
 
-def passes(options: Options, report: Report) -> Iterator[tuple[str, Callable[[ir.Model], object]]]:
-    """The passes in their order, by name; running a prefix of them bisects a wrong rewrite.
+def preparation(options: Options) -> list[Step]:
+    """The passes before the selection: they fold what they can, and say what every tensor's shape is.
 
-    Folding comes before the selection, so that layers are seen as they will run; fusing comes after it, so that a Conv
-    that stays keeps the form that the runtime fuses by itself.
+    Folding comes before the selection, so that layers are seen as they will run.
     """
-    yield from preparation(options)
+    return [
+        ("prepare", Prepare(options)),
+        ("sort", TopologicalSortPass()),
+        ("remove-identities", RemoveIdentities()),
+        ("fold-pad", lambda model: apply_rules(model, [FoldPad(Constants(model)).as_rule()])),
+        ("fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])),
+        ("fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))),
+        ("remove-unused", RemoveUnusedNodesPass()),
+        ("infer-shapes", InferShapes()),
+    ]
+
+
+def selection(options: Options, report: Report) -> list[Step]:
+    """The passes that choose the layers and rewrite them; `report` then has all layers."""
     predicted = PredictGains(options)
-    if options.select == "model":
-        yield "predict-gains", predicted
-    rewrite, layout, steering = RewriteConvs(options, predicted.stay), BlockedLayout(), AttachSteering(options)
-    yield "rewrite", rewrite
-    report.layers = rewrite.layers
-    for layer in report.layers:
-        layer.speed = predicted.layers.get(layer.name)
-    if not report.rewritten:
-        return
-    yield "fuse-residual", lambda model: apply_rules(model, fuse_residual_rules(Dims()))
-    yield "fuse-gated-activation", lambda model: apply_rules(model, _gated_rules())
-    yield "fuse-activation", lambda model: apply_rules(model, fuse_activation_rules(Constants(model)))
-    yield "steering", steering
-    report.steering, report.levels = steering.steering, len(options.plan.levels) + bool(options.plan.levels)
-    if options.layout == "blocked":
-        yield "layout", layout
-        report.reorders, report.pools = layout.reorders, layout.pools
-    pack = PackWeights(half=options.weights == "fp16")
-    if options.weights != "oihw":
-        yield "pack-weights", pack
-    yield "remove-unused-again", RemoveUnusedNodesPass()
-    yield "attach-functions", AttachFunctions()
-    yield "finish", Finish(options)
-    yield "report", lambda model: _describe(model, options, report, pack.float32_because)
+    rewrite = RewriteConvs(options, report, stay=predicted.stay, speeds=predicted.layers)
+    return [*([("predict-gains", predicted)] if options.select == "model" else []), ("rewrite", rewrite)]
 
 
-def preparation(options: Options) -> Iterator[tuple[str, Callable[[ir.Model], object]]]:
-    """The passes before the selection: they fold what they can, and say what every tensor's shape is."""
-    yield "prepare", Prepare(options)
-    yield "sort", TopologicalSortPass()
-    yield "remove-identities", RemoveIdentities()
-    yield "fold-pad", lambda model: apply_rules(model, [FoldPad(Constants(model)).as_rule()])
-    yield "fold-batch-norm", lambda model: apply_rules(model, [FoldBatchNorm(Constants(model)).as_rule()])
-    yield "fold-affine", lambda model: apply_rules(model, fold_affine_rules(Constants(model)))
-    yield "remove-unused", RemoveUnusedNodesPass()
-    yield "infer-shapes", InferShapes()
+def completion(options: Options, report: Report) -> list[Step]:
+    """The passes after the selection, for a model of which something was rewritten.
+
+    Fusing comes only here, so that a Conv that stays keeps the form that the runtime fuses by itself.
+    """
+    return [
+        ("fuse-residual", lambda model: apply_rules(model, fuse_residual_rules(Dims()))),
+        ("fuse-gated-activation", lambda model: apply_rules(model, _gated_rules())),
+        ("fuse-activation", lambda model: apply_rules(model, fuse_activation_rules(Constants(model)))),
+        ("steering", AttachSteering(options, report)),
+        *([("layout", BlockedLayout(report))] if options.layout == "blocked" else []),
+        *([("pack-weights", PackWeights(report, half=options.weights == "fp16"))] if options.weights != "oihw" else []),
+        ("remove-unused-again", RemoveUnusedNodesPass()),
+        ("attach-functions", AttachFunctions()),
+        ("finish", Finish(options)),
+        ("report", lambda model: _describe(model, options, report)),
+    ]
 
 
 def apply_rules(model: ir.Model, rules: Sequence[RewriteRule]) -> int:
@@ -233,8 +234,8 @@ def check_supported(model: ir.Model) -> None:
         raise UnsupportedModelError("the model's graph is empty")
 
 
-def _describe(model: ir.Model, options: Options, report: Report, float32_because: Mapping[str, str]) -> None:
-    """Fill in what later passes decided about each rewritten layer."""
+def _describe(model: ir.Model, options: Options, report: Report) -> None:
+    """Fill in what the nodes say about each rewritten layer."""
     default = LayerSetting(options.hyperplanes, options.tau)
     stored: dict[ir.Value, tuple[int, int]] = {}
     for node in nodes_of(model, DOMAIN, CONV):
@@ -248,7 +249,6 @@ def _describe(model: ir.Model, options: Options, report: Report, float32_because
         assert weights is not None
         assert weights.const_value is not None
         layer.weight_type, layer.weight_bytes = weights.const_value.dtype.numpy().name, weights.const_value.nbytes
-        layer.float32_because = float32_because.get(layer.name)
         stored[weights] = layer.weight_bytes, 4 * weights.const_value.size
         residual = node.inputs[Z] if len(node.inputs) > Z else None
         if residual is not None and not residual.is_initializer():

@@ -23,6 +23,7 @@ from haste_export.contract import AVERAGE_POOL, BLOCK, BLOCKED, CONV, DOMAIN, MA
 from haste_export.dims import Dims
 from haste_export.disjoint_sets import DisjointSets
 from haste_export.graph import Names, is_captured
+from haste_export.report import Report
 from haste_export.rules.pool_form import PoolForm, pool_form
 
 _UNARY = frozenset({
@@ -33,16 +34,19 @@ _VARIADIC = frozenset({"Add", "Div", "Max", "Mean", "Min", "Mul", "Sub", "Sum"})
 
 
 class BlockedLayout(ir.passes.InPlacePass):
-    """Sets the layouts of HasteConv, replaces the pools between them, and adds the reorders at the ends of chains."""
+    """Sets the layouts of HasteConv, replaces the pools between them, and adds the reorders at the ends of chains.
 
-    def __init__(self) -> None:
+    The report gets the numbers of pools and reorders.
+    """
+
+    def __init__(self, report: Report) -> None:
         super().__init__()
-        self.reorders = 0
-        self.pools = 0
+        self._report = report
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Every graph for itself: a value that a subgraph captures stays NCHW."""
-        constants, dims, names = Constants(model), Dims(), Names(model)
+        constants, dims, names, report = Constants(model), Dims(), Names(model), self._report
+        modified = False
         for graph in list(model.graphs()):
             chain = _Chain(graph, constants, dims)
             blocked = chain.blocked_values()
@@ -56,9 +60,10 @@ class BlockedLayout(ir.passes.InPlacePass):
             pools = [(node, form) for node, form in chain.pools.items() if node.inputs[0] in blocked]
             for node, form in pools:
                 _replace_pool(graph, node, form, blocked)
-            self.reorders += len(plain_readers)
-            self.pools += len(pools)
-        return ir.passes.PassResult(model, modified=self.reorders + self.pools > 0)
+            report.reorders += len(plain_readers)
+            report.pools += len(pools)
+            modified = modified or bool(blocked)
+        return ir.passes.PassResult(model, modified)
 
 
 class _Chain:

@@ -9,6 +9,7 @@ from haste_export.graph import Names, nodes_of, sizes_of
 from haste_export.half import float32_because
 from haste_export.reference import Float32
 from haste_export.reference import pack as pack_weights
+from haste_export.report import Report
 
 
 class PackWeights(ir.passes.InPlacePass):
@@ -16,14 +17,13 @@ class PackWeights(ir.passes.InPlacePass):
 
     The packed tensors are evaluated when the model is written, one at a time, so a model larger than memory can pass.
 
-    With `half` they are float16, but for those that float16 would harm; `float32_because` then says of each HasteConv
-    with such weights why, by name.
+    With `half` they are float16, but for those that float16 would harm; the report then says why, layer by layer.
     """
 
-    def __init__(self, *, half: bool = False) -> None:
+    def __init__(self, report: Report, *, half: bool) -> None:
         super().__init__()
+        self._report = report
         self._half = half
-        self.float32_because: dict[str, str] = {}
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace the input W and set `w_layout`."""
@@ -37,8 +37,7 @@ class PackWeights(ir.passes.InPlacePass):
                 reasons[weights] = float32_because(_array(weights)) if self._half else None
                 half = self._half and reasons[weights] is None
                 packed[weights] = _packed_value(model.graph, weights, names, half)
-            if reason := reasons[weights]:
-                self.float32_because[str(conv.name)] = reason
+            self._report.layer(str(conv.name)).float32_because = reasons[weights]
             conv.replace_input_with(W, packed[weights])
             conv.attributes["w_layout"] = ir.AttrString("w_layout", PACKED)
         for weights in packed:

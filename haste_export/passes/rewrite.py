@@ -12,7 +12,7 @@ from haste_export.contract import CONV, DOMAIN, NCHW, OIHW
 from haste_export.graph import Names, add_initializer, image_size, nodes_of, sizes_of
 from haste_export.hyperplanes import draw_hyperplanes
 from haste_export.options import NameFilter, Options
-from haste_export.report import LayerReport
+from haste_export.report import LayerReport, LayerSpeed, Report
 from haste_export.rules.select import ConvForm, conv_form
 
 
@@ -39,15 +39,19 @@ def patch_of(conv: ir.Node, form: ConvForm, options: Options) -> int:
 class RewriteConvs(ir.passes.InPlacePass):
     """Conv -> HasteConv, with the hyperplanes; the input L is a placeholder until steering is attached.
 
-    `layers` holds a report for every Conv, in the order of the nodes, the main graph's first. `stay` gives further
-    layers that stay, each with a reason; a layer that could not be rewritten anyway keeps its own.
+    The report gets its layers here: every Conv, in the order of the nodes, the main graph's first. `stay` gives further
+    layers that stay, each with a reason; a layer that could not be rewritten anyway keeps its own. `speeds` has the
+    times of layers. Both are read when the pass is called.
     """
 
-    def __init__(self, options: Options, stay: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, options: Options, report: Report, *, stay: Mapping[str, str], speeds: Mapping[str, LayerSpeed]
+    ) -> None:
         super().__init__()
         self._options = options
-        self._stay = stay or {}
-        self.layers: list[LayerReport] = []
+        self._report = report
+        self._stay = stay
+        self._speeds = speeds
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Raise OptionError if an include, an exclude or the plan names no Conv."""
@@ -56,12 +60,13 @@ class RewriteConvs(ir.passes.InPlacePass):
         for conv, decision in decide(model, self._options):
             stays = self._stay.get(str(conv.name)) if isinstance(decision, ConvForm) else None
             form = stays or decision
-            self.layers.append(report := _report(conv, form, constants))
+            self._report.layers.append(layer := _layer(conv, form, constants))
+            layer.speed = self._speeds.get(layer.name)
             if isinstance(form, ConvForm):
-                report.patch = patch_of(conv, form, self._options)
-                self._replace(model, conv, form, report.patch, names)
+                layer.patch = patch_of(conv, form, self._options)
+                self._replace(model, conv, form, layer.patch, names)
                 modified = True
-        self.layers += _inside_functions(model)
+        self._report.layers += _inside_functions(model)
         return ir.passes.PassResult(model, modified=modified)
 
     def _replace(self, model: ir.Model, conv: ir.Node, form: ConvForm, patch: int, names: Names) -> None:
@@ -117,7 +122,7 @@ def _refusal(conv: ir.Node, position: int, name_filter: NameFilter, options: Opt
     return name_filter.refusal(name) or options.plan.stay_conv.get(name)
 
 
-def _report(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerReport:
+def _layer(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerReport:
     weights = constants.tensor(conv.inputs[1])
     shape = sizes_of(weights) if weights is not None else ()
     height, width = image_size(conv.outputs[0])

@@ -12,6 +12,7 @@ from haste_export.errors import UnsupportedModelError
 from haste_export.graph import Names, add_initializer, nodes_of
 from haste_export.options import Options
 from haste_export.plan import LayerSetting
+from haste_export.report import Report
 
 
 class AttachSteering(ir.passes.InPlacePass):
@@ -19,12 +20,13 @@ class AttachSteering(ir.passes.InPlacePass):
 
     The steering value is an initializer that is also a graph input, so it need not be fed. Nodes without a residual
     pass a scalar zero once any node has one, because the local function's formal inputs are the same for all nodes.
+    The report gets the name of the steering value and the number of levels.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, report: Report) -> None:
         super().__init__()
         self._options = options
-        self.steering: str | None = None
+        self._report = report
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Raise UnsupportedModelError if the model uses the steering input's name for something else."""
@@ -36,13 +38,13 @@ class AttachSteering(ir.passes.InPlacePass):
         level = None
         if plan.levels:
             level = _overridable(graph, names, STEERING_LEVEL, np.array(plan.default_level, np.int64))
-            self.steering = STEERING_LEVEL
+            self._report.steering, self._report.levels = STEERING_LEVEL, len(plan.levels) + 1
             for conv in convs:
                 counts = np.array([setting.hyperplanes for setting in self._settings(conv)], np.int64)
                 conv.replace_input_with(L, _at_level(graph, names, level, counts, f"{conv.name}/level_hyperplanes"))
         else:
             count = _overridable(graph, names, STEERING_HYPERPLANES, np.array(self._options.hyperplanes, np.int64))
-            self.steering = STEERING_HYPERPLANES
+            self._report.steering = STEERING_HYPERPLANES
             for conv in convs:
                 conv.replace_input_with(L, count)
         bounded = self._options.tau > 0 or plan.bounds_error

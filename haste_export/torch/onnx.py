@@ -15,6 +15,7 @@ from haste_export.io import save_model
 from haste_export.options import Options
 from haste_export.passes.attach_functions import AttachFunctions
 from haste_export.passes.steering import AttachSteering
+from haste_export.report import Report
 from haste_export.torch.module import layers
 
 
@@ -44,7 +45,8 @@ def export(module: nn.Module, args: tuple[Any, ...], path: str | Path, **options
     for node in model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces, with the paths of this machine
     _name_after_weights(model)
-    AttachSteering(Options(hyperplanes=count, tau=tau, max_hyperplanes=stored))(model)
+    common = Options(hyperplanes=count, tau=tau, max_hyperplanes=stored)
+    AttachSteering(common, Report(common))(model)
     AttachFunctions()(model)
     try:
         save_model(model, Path(path))
