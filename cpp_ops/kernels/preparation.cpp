@@ -39,7 +39,7 @@ size_t preparation_bytes(const LayerRun& run) {
 
 int64_t Queue::groups() const {
   const int64_t bands = ceil_div(columns_, width_), last = columns_ - (bands - 1) * width_;
-  return rows_ * ((bands - 1) * ceil_div(width_, kGroup) + ceil_div(last, kGroup));
+  return rows_ * ((bands - 1) * ceil_div(width_, group_) + ceil_div(last, group_));
 }
 
 int Queue::take(int64_t most, int64_t& first) {
@@ -50,7 +50,7 @@ int Queue::take(int64_t most, int64_t& first) {
     const int64_t width = std::min(width_, columns_ - band * width_), column = inside % width;
     const int64_t row = std::min(width - column, most);
     if (row <= 0) return 0;
-    count = ceil_div(row, ceil_div(row, kGroup));  // five are three and two
+    count = ceil_div(row, ceil_div(row, group_));  // of groups of four, five are three and two
     first = begin_ + inside / width * columns_ + band * width_ + column;
   } while (!next_.compare_exchange_weak(next, next + count, std::memory_order_relaxed));
   return static_cast<int>(count);

@@ -11,10 +11,11 @@ namespace haste {
 // a band, so that the pixels that the windows of two rows have in common are still in the cache.
 class Queue {
  public:
-  Queue(const LayerRun& run, int64_t width) : Queue(run, width, 0, run.patches) {}
-  Queue(const LayerRun& run, int64_t width, int64_t begin, int64_t end)
+  // `group` patches that stand side by side are taken together: up to kGroup.
+  Queue(const LayerRun& run, int64_t width, int64_t group, int64_t begin, int64_t end)
       : columns_(run.columns),
         width_(ceil_div(columns_, ceil_div(columns_, width))),
+        group_(group),
         begin_(begin),
         rows_((end - begin) / columns_),
         next_(0) {}
@@ -22,11 +23,11 @@ class Queue {
   int64_t left() const { return rows_ * columns_ - next_.load(std::memory_order_relaxed); }
   int64_t groups() const;  // that take() makes of all if nothing else limits them
 
-  // Takes a group: up to kGroup and `most` patches that stand side by side. Returns how many, 0 when none is left.
+  // Takes a group of no more than `most` patches. Returns how many, 0 when none is left.
   int take(int64_t most, int64_t& first);
 
  private:
-  const int64_t columns_, width_, begin_, rows_;
+  const int64_t columns_, width_, group_, begin_, rows_;
   std::atomic<int64_t> next_;
 };
 

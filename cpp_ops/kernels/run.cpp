@@ -21,14 +21,16 @@
 namespace haste {
 namespace {
 
-constexpr int64_t kMaxTasks = 64;
+constexpr int64_t kMaxTasks = 64;  // tasks that take work from a queue: threads beyond these find none
 
 class Run {
  public:
   Run(const haste_conv& conv, const haste_conv_run_args& args, int64_t out_height, int64_t out_width,
       const uint32_t* labels, uint32_t* codes)
-      : run_{conv, conv.geometry, args, out_height, out_width, 0, 0, 0, nullptr, labels, codes, nullptr, nullptr} {
+      : run_{conv, conv.geometry, args} {
     const Geometry& g = conv.geometry;
+    run_.out_height = out_height, run_.out_width = out_width;
+    run_.labels = labels, run_.codes_out = codes;
     run_.rows = ceil_div(out_height, g.patch);
     run_.columns = ceil_div(out_width, g.patch);
     run_.patches = args.batch * run_.rows * run_.columns;
@@ -45,8 +47,8 @@ class Run {
 
   haste_status convolve() {
     if (out_of_memory_.load()) return result();  // for the correction
-    const Slices plan = slices(run_);
-    for (int64_t begin = 0; plan.blocks && begin < run_.patches; begin += plan.patches)
+    const Slices plan = slices(run_, threads());
+    for (int64_t begin = 0; plan.blocks && begin < run_.patches && !unfinished_.load(); begin += plan.patches)
       by_slices(begin, std::min(begin + plan.patches, run_.patches), plan.blocks);
     if (!plan.blocks)
       by_tiles([this](const Tile& tile, const Convolution& convolution, bool drawn) {
@@ -75,31 +77,35 @@ class Run {
   }
 
   haste_status result() const {
-    return out_of_memory_.load() ? fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a run") : HASTE_OK;
+    if (out_of_memory_.load()) return fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a run");
+    return unfinished_ ? fail_unfinished() : HASTE_OK;
   }
 
   template <typename Body>
-  void for_each(int64_t count, Body body) {
-    haste::for_each(run_.args.parallel_for, run_.args.pool, count, body);
+  bool for_each(int64_t count, Body body) {
+    return haste::for_each(run_.args.parallel_for, run_.args.pool, count, body);
   }
 
   // How many threads a pool has shows only while they work: counted is how many were seen, in this run and before.
   class Working {
    public:
-    explicit Working(Run& run) : run_(run) {
-      const int now = run_.working_.fetch_add(1, std::memory_order_relaxed) + 1;
-      std::atomic<int>& most = run_.run_.conv.threads;
+    explicit Working(Run& owner) : owner_(owner) {
+      const int now = owner_.working_.fetch_add(1, std::memory_order_relaxed) + 1;
+      std::atomic<int>& most = owner_.run_.conv.threads;
       if (now > most.load(std::memory_order_relaxed)) most.store(now, std::memory_order_relaxed);
     }
-    ~Working() { run_.working_.fetch_sub(1, std::memory_order_relaxed); }
+    ~Working() { owner_.working_.fetch_sub(1, std::memory_order_relaxed); }
     Working(const Working&) = delete;
     Working& operator=(const Working&) = delete;
 
    private:
-    Run& run_;
+    Run& owner_;
   };
 
   int threads() const { return run_.conv.threads.load(std::memory_order_relaxed); }
+
+  // Patches that are prepared together: neighbours share pixels, but no thread should be left without any.
+  int64_t group() const { return std::min<int64_t>(kGroup, ceil_div(run_.patches, threads())); }
 
   // -- by tiles --------------------------------------------------------------------------------------------------
 
@@ -112,7 +118,7 @@ class Run {
     const int64_t left = queue.left();
     const int64_t fair = std::min(ceil_div(run_.patches, seen), ceil_div(left, working));
     limits.patches = static_cast<int>(
-        std::max<int64_t>(std::min<int64_t>(fair, limits.patches), std::min<int64_t>(kGroup, limits.patches)));
+        std::max<int64_t>(std::min<int64_t>(fair, limits.patches), std::min<int64_t>(group(), limits.patches)));
     limits.patches = std::min(limits.patches, room.patches);
     limits.floats = std::min(limits.floats, room.floats);
     if (prepared) {  // then it is known how much a patch leaves: equal tiles rather than a small last one
@@ -126,19 +132,24 @@ class Run {
 
   template <typename Body>
   void by_tiles(Body body) {
-    const int64_t tasks = run_.args.parallel_for ? std::min(ceil_div(run_.patches, kGroup), kMaxTasks) : 1;
+    const int64_t tasks = run_.args.parallel_for ? std::min(run_.patches, kMaxTasks) : 1;
     // Room for the largest tile that any number of threads may lead to: runs then need the same memory every time.
     TileLimits room = tile_limits(run_, 1);
     const TileLimits shared = tile_limits(run_, l2_cache_cores());
     room.patches = static_cast<int>(std::min<int64_t>(std::max(room.patches, shared.patches), run_.patches));
     room.floats = std::max(room.floats, shared.floats);
     const size_t bytes = tile_bytes(run_.g, room) + preparation_bytes(run_) + convolution_bytes(run_, room.patches);
-    Queue queue(run_, tile_columns(run_));
+    Queue queue(run_, tile_columns(run_), kGroup, 0, run_.patches);
+    std::atomic<bool> short_of_memory{false};
     for_each(tasks, [&](int64_t) {
+      const Working working(
+          *this);  // before the queue is looked at: a thread that comes too late shows for the next run
       if (queue.left() <= 0) return;
       const Scratch scratch(bytes);
-      if (!scratch.data()) return;  // others may do it
-      const Working working(*this);
+      if (!scratch.data()) {
+        short_of_memory.store(true, std::memory_order_relaxed);  // others may do it
+        return;
+      }
       Cutter cutter(scratch.data());
       Tile tile = cut_tile(run_.g, room, cutter);
       Preparation preparation(run_, cutter);
@@ -154,7 +165,7 @@ class Run {
       }
       add_stats(preparation.stats());
     });
-    if (queue.left() > 0) out_of_memory_.store(true);
+    if (queue.left() > 0) (short_of_memory.load() ? out_of_memory_ : unfinished_).store(true);
   }
 
   // -- by slices -------------------------------------------------------------------------------------------------
@@ -174,8 +185,8 @@ class Run {
   };
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
-    Queue queue(run_, slice_columns(run_), begin, end);
-    const TileLimits limits{static_cast<int>(std::min<int64_t>(kGroup, run_.columns)), SIZE_MAX / 8, false};
+    Queue queue(run_, slice_columns(run_), group(), begin, end);
+    const TileLimits limits{static_cast<int>(std::min<int64_t>(group(), run_.columns)), SIZE_MAX / 8, false};
     const auto tiles = static_cast<size_t>(queue.groups()), patches = static_cast<size_t>(end - begin);
     const Scratch shared(tiles * (tile_bytes(run_.g, limits) + sizeof(Tile)) + patches * sizeof(Place) + 128);
     if (!alive(shared)) return;
@@ -183,7 +194,7 @@ class Run {
     const Prepared all{cutter.take<Tile>(tiles), queue.groups(), cutter.take<Place>(patches), end - begin};
     for (int64_t i = 0; i < all.tiles; i++) all.tile[i] = cut_tile(run_.g, limits, cutter);
     prepare_tiles(queue, all);
-    if (out_of_memory_.load()) return;
+    if (out_of_memory_.load() || unfinished_.load()) return;
     for (int64_t i = 0, at = 0; i < all.tiles; i++)
       for (int p = 0; p < all.tile[i].patches; p++) all.place[at++] = {&all.tile[i], p};
     convolve_slices(all, limits.patches, blocks);
@@ -191,7 +202,7 @@ class Run {
 
   void prepare_tiles(Queue& queue, const Prepared& all) {
     std::atomic<int64_t> next{0};
-    for_each(std::min(all.tiles, kMaxTasks), [&](int64_t) {
+    const bool ran = for_each(std::min(all.tiles, kMaxTasks), [&](int64_t) {
       if (next.load(std::memory_order_relaxed) >= all.tiles) return;
       const Scratch scratch(preparation_bytes(run_));
       if (!alive(scratch)) return;
@@ -202,6 +213,7 @@ class Run {
         preparation.fill(queue, all.tile[i]);
       add_stats(preparation.stats());
     });
+    if (!ran) unfinished_.store(true);
   }
 
   // Into how many parts the patches are cut for each slice. Threads that share a cache share the slice in it: they come
@@ -210,6 +222,7 @@ class Run {
   int64_t parts_of(int64_t slices, int64_t patches) const {
     const int64_t workers = threads();
     const auto uneven = [&](int64_t tasks) {
+      // Fewer than four each, or the last round leaves more than an eighth of the time unused.
       return workers > 1 && (tasks < 4 * workers || ceil_div(tasks, workers) * workers * 7 > tasks * 8);
     };
     int64_t parts = std::min<int64_t>(std::min<int64_t>(workers, l2_cache_cores()), patches);
@@ -219,7 +232,7 @@ class Run {
 
   void convolve_slices(const Prepared& all, int tile_patches, int blocks) {
     const int64_t slices = ceil_div(run_.g.blocks_out, blocks), parts = parts_of(slices, all.patches);
-    for_each(slices * parts, [&](int64_t task) {
+    const bool ran = for_each(slices * parts, [&](int64_t task) {
       const Scratch scratch(convolution_bytes(run_, tile_patches));
       if (!alive(scratch)) return;
       Cutter own(scratch.data());
@@ -240,6 +253,7 @@ class Run {
         convolution.by_patch(*at(i).tile, at(i).patch, pass);
       }
     });
+    if (!ran) unfinished_.store(true);
   }
 
   // -- statistics ------------------------------------------------------------------------------------------------
@@ -259,7 +273,7 @@ class Run {
   LayerRun run_;
   std::optional<Scratch> correction_;  // gain and bias of a corrected run, padded to whole blocks
   std::atomic<int> working_{0};        // tasks
-  std::atomic<bool> out_of_memory_{false};
+  std::atomic<bool> out_of_memory_{false}, unfinished_{false};
   std::atomic<int64_t> counters_[6] = {};
 };
 

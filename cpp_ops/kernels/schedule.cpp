@@ -93,15 +93,18 @@ int64_t slice_columns(const LayerRun& run) {
   return band(run, room / (pixel_bytes(run, run.g.channels) + window_bytes(run) + list_bytes(run)));
 }
 
-Slices slices(const LayerRun& run) {
+Slices slices(const LayerRun& run, int threads) {
   const int64_t all_windows = run.patches * window_bytes(run);
   const int64_t tile = static_cast<int64_t>(tile_limits(run, 1).floats) * 4;
   const int step = blocks_per_call(run.conv);
   // One tile: the same bytes either way, but slices are work for many threads.
-  if (all_windows <= tile) return {run.args.parallel_for ? step : 0, run.patches};
+  const Slices shared{run.args.parallel_for ? step : 0, run.patches};
+  if (all_windows <= tile) return shared;
   const int64_t patch = window_bytes(run) + list_bytes(run);                   // bytes, as what follows
   const int64_t weights = weight_bytes(run), cache = cache_bytes() * 15 / 16;  // nothing but windows passes by
   const int64_t rows = std::min(kMaxWindows / (run.columns * patch), run.patches / run.columns);
+  // By tiles each of several threads would read all weights, by slices all windows.
+  if (weights <= cache && threads > 1 && all_windows <= std::min(weights, kMaxWindows)) return shared;
   if (rows < 1 || weights <= cache) return {0, 0};
   const int64_t prepared = rows * run.columns, rounds = ceil_div(run.patches, prepared), all = run.patches * patch;
   // Windows and blocks that are used in turns, each time in the other order: what the cache has no room for comes

@@ -26,6 +26,6 @@ struct Slices {
   int64_t patches;  // that are prepared before the slices pass: whole rows
 };
 
-Slices slices(const LayerRun& run);
+Slices slices(const LayerRun& run, int threads);
 
 }  // namespace haste

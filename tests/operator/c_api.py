@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from haste_export.contract import BLOCK
 from haste_export.reference import Float32, Pads, pack
 
-OK, INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY = range(4)
+OK, INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY, NOT_RUN = range(5)
 MERGE = {"scaled": 0, "mean": 1, "norm": 2}
 ACTIVATION = {"": 0, "Relu": 1, "LeakyRelu": 2, "Clip": 3, "HardSwish": 4, "Silu": 5, "Sigmoid": 6}
 LAYOUT = {"NCHW": 0, "blocked": 1}

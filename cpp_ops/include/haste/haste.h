@@ -27,7 +27,8 @@ typedef enum haste_status {
   HASTE_OK = 0,
   HASTE_INVALID_ARGUMENT = 1,
   HASTE_UNSUPPORTED = 2,
-  HASTE_OUT_OF_MEMORY = 3
+  HASTE_OUT_OF_MEMORY = 3,
+  HASTE_NOT_RUN = 4 /* parallel_for returned before all tasks had run; the output is undefined */
 } haste_status;
 
 typedef enum haste_merge { HASTE_MERGE_SCALED = 0, HASTE_MERGE_MEAN = 1, HASTE_MERGE_NORM = 2 } haste_merge;
