@@ -51,7 +51,7 @@ HASTE_DEVICE void pool_element(const PoolArgs& args, int64_t index) {
       const int64_t row = top + i, column = left + j;
       if (row < 0 || row >= args.x_view.height || column < 0 || column >= args.x_view.width) continue;
       const float value = to_float(x[(row * args.x_view.width + column) * args.x_view.pixel_step()]);
-      best = value > best ? value : best;
+      best = value > best || value != value ? value : best;  // a NaN stays one
       sum += value;
       inside++;
     }

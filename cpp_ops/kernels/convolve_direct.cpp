@@ -129,7 +129,7 @@ void convolve_blocks(const ConvolveArgs& args, int blocks) {
 }  // namespace
 
 void convolve_direct(const ConvolveArgs& args, int blocks) {
-  for (int i = 0; i < args.prefetch_lines; i++) __builtin_prefetch(args.prefetch + i * 64, 0, 2);
+  for (int i = 0; i < args.prefetch_lines; i++) __builtin_prefetch(args.prefetch + ptrdiff_t{i} * 64, 0, 2);
   if (args.weight_type == WeightType::kFloat16)
     convolve_blocks<half>(args, blocks);
   else

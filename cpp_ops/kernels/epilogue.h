@@ -24,10 +24,10 @@ HASTE_INLINE vec exp(vec x) {
   return p * reinterpret_cast<vec>(scale);
 }
 
-// A NaN stays one: exp's clamp would lose it.
+// Where exp would clamp it is 0, and no normal number anyway: x * sigmoid(x) goes to 0 too. A NaN stays one.
 HASTE_INLINE vec sigmoid(vec x) {
   const vec y = set1(1.0f) / (set1(1.0f) + exp(zero() - x));
-  return select(reinterpret_cast<ivec>(x == x), y, x);
+  return select(reinterpret_cast<ivec>(x > set1(-88.0f)), y, select(reinterpret_cast<ivec>(x == x), zero(), x));
 }
 
 // A NaN stays one: of two operands, max and min give the second where they cannot be compared.

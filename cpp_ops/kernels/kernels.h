@@ -130,7 +130,7 @@ struct ConvolveArgs {
 };
 
 struct PoolArgs {
-  bool is_max, count_include_pad, ceil_mode;
+  bool is_max, count_include_pad;
   int kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right;
   int height, width, out_height, out_width;
   const float* x;  // one block [H][W][16]

@@ -5,6 +5,11 @@
 namespace haste {
 namespace HASTE_NS {
 
+// A NaN stays one: of two operands, max gives the second where they cannot be compared.
+HASTE_INLINE vec maximum(vec sofar, vec next) {
+  return select(reinterpret_cast<ivec>(sofar == sofar), max(sofar, next), sofar);
+}
+
 void pool(const PoolArgs& args) {
   for (int oy = 0; oy < args.out_height; oy++) {
     const int top = oy * args.stride_h - args.pad_top;
@@ -23,7 +28,7 @@ void pool(const PoolArgs& args) {
         for (int y = y0; y < y1; y++) {
           const float* in = args.x + (static_cast<ptrdiff_t>(y) * args.width + x0) * kBlock + part * kLanes;
           for (int x = x0; x < x1; x++, in += kBlock)
-            result = args.is_max ? max(loadu(in), result) : result + loadu(in);
+            result = args.is_max ? maximum(result, loadu(in)) : result + loadu(in);
         }
         storeu(out + part * kLanes, args.is_max ? result : result / set1(count));
       }

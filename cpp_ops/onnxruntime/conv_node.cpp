@@ -125,17 +125,23 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   if (w.shape.size() != 4) node_.refuse("W has shape " + w.shape_text() + ", must have 4 dimensions");
   if (b.shape.size() != 1) node_.refuse("B has shape " + b.shape_text() + ", must have one dimension");
   std::vector<int64_t> kernel = kernel_;
+  if (kernel.empty() && params.weight_layout == HASTE_PACKED)
+    node_.refuse("packed weights need the attribute kernel_shape");
+  if (kernel.empty()) kernel = {w.shape[2], w.shape[3]};
+  constexpr int64_t kLargest = 1 << 16;  // far above what the kernels take; keeps products of sides from overflowing
+  for (const int64_t side : {params.patch, kernel[0], kernel[1]})
+    if (side < 1 || side > kLargest)
+      node_.refuse("patch " + std::to_string(params.patch) + ", kernel " + std::to_string(kernel[0]) + "x" +
+                   std::to_string(kernel[1]) + ": out of range");
   params.weight_type = w.type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16 ? HASTE_WEIGHTS_FLOAT16 : HASTE_WEIGHTS_FLOAT32;
   params.in_channels = w.shape[1];
   params.out_channels = b.shape[0];
   if (params.weight_layout == HASTE_PACKED) {
-    if (kernel.empty()) node_.refuse("packed weights need the attribute kernel_shape");
     if (w.shape[0] != (params.out_channels + HASTE_BLOCK - 1) / HASTE_BLOCK || w.shape[2] != kernel[0] * kernel[1] ||
         w.shape[3] != HASTE_BLOCK)
       node_.refuse("packed W has shape " + w.shape_text() +
                    ", must be [ceil(M/16),C,kH*kW,16] with M = " + std::to_string(params.out_channels) + " as in B");
   } else {
-    if (kernel.empty()) kernel = {w.shape[2], w.shape[3]};
     if (w.shape[2] != kernel[0] || w.shape[3] != kernel[1])
       node_.refuse("W has shape " + w.shape_text() + ", kernel_shape says otherwise");
     if (w.shape[0] != params.out_channels)
@@ -146,10 +152,6 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   const bool upper = auto_pad_ == "SAME_UPPER", same = upper || auto_pad_ == "SAME_LOWER";
   const std::vector<int64_t> pads = same ? same_pads(kernel, upper) : pads_;
   params.pad_top = pads[0], params.pad_left = pads[1], params.pad_bottom = pads[2], params.pad_right = pads[3];
-  constexpr int64_t kLargest = 1 << 16;  // far above what the kernels take; keeps the next line from overflowing
-  if (params.patch < 1 || params.patch > kLargest || kernel[0] > kLargest || kernel[1] > kLargest)
-    node_.refuse("patch " + std::to_string(params.patch) + ", kernel " + std::to_string(kernel[0]) + "x" +
-                 std::to_string(kernel[1]) + ": out of range");
   const int64_t window = (params.patch + kernel[0] - 1) * (params.patch + kernel[1] - 1);
   if (v.shape.size() != 2 || v.shape[1] != window)
     node_.refuse("V has shape " + v.shape_text() + ", must be [Lmax," + std::to_string(window) + "] for patch " +

@@ -44,8 +44,9 @@ class HasteConv {
     args.parallel_for = SessionPool::run;
     args.pool = &pool;
     node_.named([&] {
-      check(haste_conv_run(conv, &args));
-      pool.check();
+      const haste_status status = haste_conv_run(conv, &args);
+      pool.check();  // first: it has the runtime's own reason
+      check(status);
     });
   }
 

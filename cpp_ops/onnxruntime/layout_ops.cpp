@@ -23,9 +23,10 @@ class HastePool {
     float* y = static_cast<float*>(output(api(), context, 0, 1, shape));
     SessionPool pool{api(), context};
     node_.named([&] {
-      check(haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2], x.shape[3], y,
-                           SessionPool::run, &pool));
+      const haste_status status = haste_pool_run(&params_, x.values<float>(), x.shape[0], x.shape[1], x.shape[2],
+                                                 x.shape[3], y, SessionPool::run, &pool);
       pool.check();
+      check(status);
     });
   }
 
@@ -48,9 +49,10 @@ class HasteReorder {
     float* y = static_cast<float*>(output(api(), context, 0, 1, x.shape));
     SessionPool pool{api(), context};
     node_.named([&] {
-      check(haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1], x.shape[2], x.shape[3],
-                          SessionPool::run, &pool));
+      const haste_status status = haste_reorder(x.values<float>(), x_layout_, y, y_layout_, x.shape[0], x.shape[1],
+                                                x.shape[2], x.shape[3], SessionPool::run, &pool);
       pool.check();
+      check(status);
     });
   }
 

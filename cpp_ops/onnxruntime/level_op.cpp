@@ -4,6 +4,8 @@
 // up on the GPU would have to be waited for, layer by layer.
 
 #include <algorithm>
+#include <string>
+#include <type_traits>
 
 #include "node.h"
 

@@ -11,10 +11,15 @@ void check(const Api& api, OrtStatus* status) {
 
 void check(haste_status status) {
   if (status == HASTE_OK) return;
-  throw Error{status == HASTE_OUT_OF_MEMORY ? ORT_FAIL
-              : status == HASTE_UNSUPPORTED ? ORT_NOT_IMPLEMENTED
-                                            : ORT_INVALID_ARGUMENT,
-              haste_error_message()};
+  const std::string sentence = haste_error_message();
+  switch (status) {
+    case HASTE_INVALID_ARGUMENT:
+      throw Error{ORT_INVALID_ARGUMENT, sentence};
+    case HASTE_UNSUPPORTED:
+      throw Error{ORT_NOT_IMPLEMENTED, sentence};
+    default:
+      throw Error{ORT_FAIL, sentence};
+  }
 }
 
 namespace {

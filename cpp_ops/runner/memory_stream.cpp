@@ -47,6 +47,9 @@ void MemoryStreams::prepare(Stream stream, std::uint64_t bytes) {
 }
 
 void MemoryStreams::run(Stream stream, std::uint64_t bytes) {
+  const bool reads = stream != Stream::kWrite, writes = stream != Stream::kRead;
+  if ((reads && source_bytes_ < round_up(bytes)) || (writes && target_bytes_ < round_up(bytes)))
+    throw Error(kUsage, "a buffer of " + std::to_string(bytes) + " bytes has not been prepared");
   const std::uint64_t words = round_up(bytes) / sizeof(std::uint64_t);
   std::uint64_t* source = source_.get();
   std::uint64_t* target = target_.get();

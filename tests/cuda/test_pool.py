@@ -33,6 +33,14 @@ def test_pools(target: Target, case: PoolCase, layouts: tuple[str, str]) -> None
     assert (np.abs(got - expected) <= allowed).all()
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_nan_is_not_lost(target: Target, place: int) -> None:
+    x = np.ones((1, 16, 2, 2), np.float32)
+    x.reshape(16, 4)[:, place] = np.nan
+    for is_max in (True, False):
+        assert np.isnan(device.pool(target, x, PoolCase(is_max).params(), ("NCHW", "blocked"))).all()
+
+
 def test_pool_of_float16(target: Target) -> None:
     x = draw(PoolCase(True)).astype(np.float16).astype(np.float32)
     (expected,) = onnx_pool(PoolCase(True)).run(None, {"X": x})

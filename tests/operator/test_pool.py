@@ -125,6 +125,19 @@ def test_pools_of_networks(
     check_pool(case, parallel)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("window", [(NAN, 1, 2, 3), (1, NAN, 2, 3), (3, 2, 1, NAN), (NAN,) * 4])
+@pytest.mark.parametrize("is_max", [True, False])
+def test_nan_is_not_lost(is_max: bool, window: tuple[float, ...]) -> None:
+    """ONNX says nothing of it, and ONNX Runtime's maximum depends on where in the window it stands."""
+    x = np.broadcast_to(np.array(window, np.float32).reshape(2, 2), (1, 16, 2, 2))
+    for isa in native.available_isas():
+        with native.selected_isa(isa):
+            assert np.isnan(native.pool(x, PoolCase(is_max).params(), ("NCHW", "NCHW"))).all()
+
+
 def test_max_of_negative_values_ignores_the_padding() -> None:
     x = np.full((1, 16, 3, 3), -5, np.float32)
     y = native.pool(x, PoolCase(True, (3, 3), (1, 1), (1, 1, 1, 1)).params(), ("blocked", "NCHW"))
