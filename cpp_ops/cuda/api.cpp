@@ -1,9 +1,9 @@
 // The C API over Conv and the backend: checks, and exceptions turned into statuses.
 
-#include <new>
-#include <string>
 #include <vector>
 
+#include "../kernels/check.h"
+#include "../kernels/enums.h"
 #include "../kernels/run_count.h"
 #include "backend.h"
 #include "conv.h"
@@ -18,30 +18,33 @@ struct haste_cuda_conv {
 namespace haste::cuda {
 namespace {
 
-thread_local std::string last_error;
-
 template <class Body>
-haste_status guarded(const Body& body) {
-  try {
-    body();
-    return HASTE_OK;
-  } catch (const Failure& failure) {
-    last_error = failure.sentence;
-    return failure.status;
-  } catch (const std::bad_alloc&) {
-    last_error = "out of memory";
-    return HASTE_OUT_OF_MEMORY;
-  }
+haste_status guarded(const Body& body) noexcept {
+  return haste::guarded([&] {
+    try {
+      body();
+      return HASTE_OK;
+    } catch (const Failure& failure) {
+      return haste::fail(failure.status, "%s", failure.sentence.c_str());
+    }
+  });
 }
 
-void check_run(const haste_cuda_conv* conv, const haste_cuda_run_args* args) {
+void require_run(const haste_cuda_conv* conv, const haste_cuda_run_args* args) {
   require(conv && args, "conv and args may not be NULL");
+}
+
+void require_tensors(const void* x, const void* y) {
+  require(x && y, "x and y may not be NULL");
+}
+
+void check_type(const haste_cuda_type& type) {
+  require(known(type, HASTE_CUDA_FLOAT16), "the type is float32 or float16");
 }
 
 void run(const haste_cuda_conv* conv, const haste_cuda_run_args& args, const uint32_t* labels) {
   const RunPlan plan = conv->conv.plan(args.batch, args.height, args.width);
   require(plan.patches == 0 || (args.x && args.y && args.workspace), "x, y and workspace may not be NULL");
-  if (!labels) run_count.fetch_add(1, std::memory_order_relaxed);
   haste_cuda_run_args checked = args;
   if (labels) checked.hyperplanes = 0;
   conv->conv.run(checked,
@@ -49,6 +52,7 @@ void run(const haste_cuda_conv* conv, const haste_cuda_run_args& args, const uin
                  : args.hyperplanes > 0 ? Grouping::kHash
                                         : Grouping::kDense,
                  labels, nullptr);
+  if (!labels) run_count.fetch_add(1, std::memory_order_relaxed);
 }
 
 std::vector<unsigned char> on_host(const void* from, size_t bytes) {
@@ -61,12 +65,6 @@ TensorView view_of(int64_t channels, int64_t height, int64_t width, haste_layout
   return {channels, height, width, layout == HASTE_BLOCKED};
 }
 
-void check_layouts(int64_t channels, haste_layout a, haste_layout b) {
-  for (const haste_layout layout : {a, b}) require(layout == HASTE_NCHW || layout == HASTE_BLOCKED, "unknown layout");
-  require((a == HASTE_NCHW && b == HASTE_NCHW) || channels % HASTE_BLOCK == 0,
-          "the blocked layout needs a multiple of 16 channels");
-}
-
 }  // namespace
 }  // namespace haste::cuda
 
@@ -74,11 +72,12 @@ using namespace haste::cuda;
 
 haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_type type, const void* weights,
                                     const float* bias, const int8_t* hyperplanes, haste_cuda_conv** conv) {
+  if (conv) *conv = nullptr;
   return guarded([&] {
-    require(params && conv, "params and conv must be given");
-    check_params(*params);  // before the pointers: an empty tensor has no data, and its shape says more
+    require(params && conv, "params and conv may not be NULL");
+    check(haste::check_conv(*params));  // before the pointers: an empty tensor has no data, and its shape says more
     require(weights && bias && hyperplanes, "weights, bias and hyperplanes must be given");
-    require(type == HASTE_CUDA_FLOAT32 || type == HASTE_CUDA_FLOAT16, "the type is float32 or float16");
+    check_type(type);
     const size_t element = type == HASTE_CUDA_FLOAT16 ? 2 : 4;
     const bool widened = type == HASTE_CUDA_FLOAT32 && params->weight_type == HASTE_WEIGHTS_FLOAT16;
     const LayerPlan layer = plan_layer(*params, element, backend::limits());
@@ -89,8 +88,10 @@ haste_status haste_cuda_conv_create(const haste_conv_params* params, haste_cuda_
         on_host(bias, static_cast<size_t>(params->out_channels) * sizeof(float));
     const std::vector<unsigned char> host_hyperplanes =
         on_host(hyperplanes, static_cast<size_t>(params->max_hyperplanes * layer.window));
-    *conv = new haste_cuda_conv{{*params, type, host_weights.data(), reinterpret_cast<const float*>(host_bias.data()),
-                                 reinterpret_cast<const int8_t*>(host_hyperplanes.data())}};
+    const HyperplaneLists lists = list_hyperplanes(reinterpret_cast<const int8_t*>(host_hyperplanes.data()),
+                                                   static_cast<int>(params->max_hyperplanes), layer.window);
+    *conv = new haste_cuda_conv{
+        {*params, type, host_weights.data(), reinterpret_cast<const float*>(host_bias.data()), lists}};
   });
 }
 
@@ -118,16 +119,16 @@ haste_status haste_cuda_conv_workspace(const haste_cuda_conv* conv, int64_t batc
 
 haste_status haste_cuda_conv_run(const haste_cuda_conv* conv, const haste_cuda_run_args* args) {
   return guarded([&] {
-    check_run(conv, args);
+    require_run(conv, args);
     run(conv, *args, nullptr);
   });
 }
 
 haste_status haste_cuda_conv_codes(const haste_cuda_conv* conv, const haste_cuda_run_args* args, uint32_t* codes) {
   return guarded([&] {
-    check_run(conv, args);
+    require_run(conv, args);
     require(codes && args->x && args->workspace, "x, workspace and codes may not be NULL");
-    require(args->hyperplanes > 0, "codes need at least one hyperplane");
+    require(args->hyperplanes > 0, "dense mode has no codes");
     haste_cuda_run_args checked = *args;
     checked.stats = nullptr;
     conv->conv.run(checked, Grouping::kHash, nullptr, codes);
@@ -137,7 +138,7 @@ haste_status haste_cuda_conv_codes(const haste_cuda_conv* conv, const haste_cuda
 haste_status haste_cuda_conv_run_grouped(const haste_cuda_conv* conv, const haste_cuda_run_args* args,
                                          const uint32_t* labels) {
   return guarded([&] {
-    check_run(conv, args);
+    require_run(conv, args);
     require(labels, "labels may not be NULL");
     run(conv, *args, labels);
   });
@@ -147,11 +148,10 @@ haste_status haste_cuda_pool_run(const haste_pool_params* params, haste_cuda_typ
                                  int64_t channels, int64_t height, int64_t width, void* y, void* stream) {
   return guarded([&] {
     require(params, "params may not be NULL");
-    check_layouts(channels, params->x_layout, params->y_layout);
+    check_type(type);
     int64_t out_height = 0, out_width = 0;
-    if (haste_pool_output_size(params, height, width, &out_height, &out_width) != HASTE_OK) {
-      fail(HASTE_INVALID_ARGUMENT, haste_error_message());
-    }
+    check(haste::pool_output_size(*params, height, width, &out_height, &out_width));
+    check(haste::check_pool(*params, batch, channels));
     const PoolArgs args{*params,
                         view_of(channels, height, width, params->x_layout),
                         view_of(channels, out_height, out_width, params->y_layout),
@@ -160,7 +160,7 @@ haste_status haste_cuda_pool_run(const haste_pool_params* params, haste_cuda_typ
                         y};
     const int64_t elements = batch * args.y_view.image();
     if (elements == 0) return;
-    require(x && y, "x and y may not be NULL");
+    require_tensors(x, y);
     backend::launch_pool(args, type, elements, stream);
   });
 }
@@ -169,12 +169,13 @@ haste_status haste_cuda_reorder(haste_cuda_type type, const void* x, haste_layou
                                 haste_layout y_layout, int64_t batch, int64_t channels, int64_t height, int64_t width,
                                 void* stream) {
   return guarded([&] {
-    check_layouts(channels, x_layout, y_layout);
+    check_type(type);
+    check(haste::check_reorder(x_layout, y_layout, batch, channels, height, width));
     const ReorderArgs args{view_of(channels, height, width, x_layout), view_of(channels, height, width, y_layout),
                            batch, x, y};
     const int64_t elements = batch * args.y_view.image();
     if (elements == 0) return;
-    require(x && y, "x and y may not be NULL");
+    require_tensors(x, y);
     backend::launch_reorder(args, type, elements, stream);
   });
 }
@@ -186,5 +187,5 @@ int haste_cuda_device_count(void) {
 }
 
 const char* haste_cuda_error_message(void) {
-  return last_error.c_str();
+  return haste::last_error();
 }

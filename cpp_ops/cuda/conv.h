@@ -5,6 +5,7 @@
 
 #include "backend.h"
 #include "haste/haste_cuda.h"
+#include "pack.h"
 #include "plan.h"
 
 namespace haste::cuda {
@@ -28,11 +29,11 @@ class DeviceMemory {
 
 class Conv {
  public:
-  // Pointers on the host.
+  // Of checked params; pointers on the host.
   Conv(const haste_conv_params& params, haste_cuda_type type, const void* weights, const float* bias,
-       const int8_t* hyperplanes);
+       const HyperplaneLists& hyperplanes);
 
-  // Throws Failure where the kernel does not fit the padded input.
+  // Throws Failure where the kernel does not fit the padded input, or a size is beyond the limits.
   RunPlan plan(int64_t batch, int64_t height, int64_t width) const;
   void run(const haste_cuda_run_args& args, Grouping grouping, const uint32_t* labels, uint32_t* codes) const;
 
@@ -47,8 +48,5 @@ class Conv {
   LayerPlan layer_;
   DeviceMemory weights_, bias_, entries_, entries_begin_;
 };
-
-// Throws Failure for parameters that no input could satisfy.
-void check_params(const haste_conv_params& params);
 
 }  // namespace haste::cuda

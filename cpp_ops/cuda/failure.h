@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "haste/haste.h"
+#include "../kernels/error.h"
 
 namespace haste::cuda {
 
@@ -15,6 +15,11 @@ struct Failure {
 
 [[noreturn]] inline void fail(haste_status status, std::string sentence) {
   throw Failure{status, std::move(sentence)};
+}
+
+// A status of the code that is shared with the CPU kernels.
+inline void check(haste_status status) {
+  if (status != HASTE_OK) fail(status, last_error());
 }
 
 inline void require(bool condition, const char* sentence) {

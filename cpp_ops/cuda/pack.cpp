@@ -1,8 +1,8 @@
 #include "pack.h"
 
 #include <cstring>
-#include <string>
 
+#include "../kernels/check.h"
 #include "device.h"
 #include "failure.h"
 
@@ -43,15 +43,12 @@ std::vector<unsigned char> pack_weights(const LayerPlan& layer, haste_weight_lay
 }
 
 HyperplaneLists list_hyperplanes(const int8_t* hyperplanes, int rows, int window) {
+  check(check_hyperplanes(hyperplanes, rows, window));
   HyperplaneLists lists;
   lists.begin.push_back(0);
   for (int l = 0; l < rows; l++) {
     for (int q = 0; q < window; q++) {
       const int v = hyperplanes[static_cast<int64_t>(l) * window + q];
-      if (v < -1 || v > 1) {
-        fail(HASTE_INVALID_ARGUMENT, "hyperplane " + std::to_string(l) + " has the value " + std::to_string(v) +
-                                         " at " + std::to_string(q) + ": only -1, 0 and 1 are allowed");
-      }
       if (v != 0) lists.entries.push_back(static_cast<uint32_t>(q) | (v < 0 ? 0x80000000u : 0u));
     }
     lists.begin.push_back(static_cast<int>(lists.entries.size()));

@@ -1,9 +1,9 @@
 // haste.h over the kernels: argument checks, and no exception leaves.
 
 #include <cinttypes>
-#include <exception>
 
 #include "cache_size.h"
+#include "check.h"
 #include "conv.h"
 #include "error.h"
 #include "haste/haste.h"
@@ -12,14 +12,7 @@
 
 namespace {
 
-template <typename Body>
-haste_status guarded(Body body) {
-  try {
-    return body();
-  } catch (const std::exception&) {  // nothing but an allocation throws in here
-    return haste::fail(HASTE_OUT_OF_MEMORY, "out of memory");
-  }
-}
+using haste::guarded;
 
 haste_status missing(const char* what) {
   return haste::fail(HASTE_INVALID_ARGUMENT, "%s must not be null", what);
@@ -82,13 +75,14 @@ haste_status haste_pool_output_size(const haste_pool_params* params, int64_t hei
 haste_status haste_pool_run(const haste_pool_params* params, const float* x, int64_t batch, int64_t channels,
                             int64_t height, int64_t width, float* y, haste_parallel_for parallel_for, void* pool) {
   if (!params) return missing("params");
-  return haste::run_pool(*params, x, batch, channels, height, width, y, parallel_for, pool);
+  return guarded([&] { return haste::run_pool(*params, x, batch, channels, height, width, y, parallel_for, pool); });
 }
 
 haste_status haste_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout, int64_t batch,
                            int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for,
                            void* pool) {
-  return haste::run_reorder(x, x_layout, y, y_layout, batch, channels, height, width, parallel_for, pool);
+  return guarded(
+      [&] { return haste::run_reorder(x, x_layout, y, y_layout, batch, channels, height, width, parallel_for, pool); });
 }
 
 const char* haste_isa(void) {

@@ -1,11 +1,10 @@
 #include "conv.h"
 
-#include <cinttypes>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
-#include "enums.h"
+#include "check.h"
 #include "error.h"
 #include "scratch.h"
 
@@ -37,43 +36,6 @@ static_assert(static_cast<int>(Activation::kIdentity) == HASTE_IDENTITY &&
 static_assert(static_cast<int>(WeightType::kFloat32) == HASTE_WEIGHTS_FLOAT32 &&
                   static_cast<int>(WeightType::kFloat16) == HASTE_WEIGHTS_FLOAT16,
               "haste_weight_type and WeightType");
-
-constexpr int64_t kMaxChannels = 65535;  // a bucket number fits 16 bits of the grouping table
-constexpr int64_t kMaxPatch = 64, kMaxKernel = 64;
-
-bool in_range(int64_t value, int64_t low, int64_t high) {
-  return value >= low && value <= high;
-}
-
-haste_status check(const haste_conv_params& p) {
-  if (!in_range(p.in_channels, 1, kMaxChannels) || !in_range(p.out_channels, 1, 1 << 24))
-    return fail(HASTE_INVALID_ARGUMENT,
-                "channels in %" PRId64 ", out %" PRId64 ": 1 to %" PRId64 " in and at least 1 out are supported",
-                p.in_channels, p.out_channels, kMaxChannels);
-  if (!in_range(p.kernel_h, 1, kMaxKernel) || !in_range(p.kernel_w, 1, kMaxKernel))
-    return fail(HASTE_INVALID_ARGUMENT, "kernel %" PRId64 "x%" PRId64 ": each side must be 1 to %" PRId64, p.kernel_h,
-                p.kernel_w, kMaxKernel);
-  if (!in_range(p.patch, 1, kMaxPatch))
-    return fail(HASTE_INVALID_ARGUMENT, "patch %" PRId64 ": must be 1 to %" PRId64, p.patch, kMaxPatch);
-  for (const int64_t pad : {p.pad_top, p.pad_left, p.pad_bottom, p.pad_right})
-    if (!in_range(pad, 0, 1 << 20))
-      return fail(HASTE_INVALID_ARGUMENT, "pad %" PRId64 ": must be 0 to %d", pad, 1 << 20);
-  if (!in_range(p.max_hyperplanes, 1, HASTE_MAX_HYPERPLANES))
-    return fail(HASTE_INVALID_ARGUMENT, "%" PRId64 " hyperplanes: 1 to %d are supported", p.max_hyperplanes,
-                HASTE_MAX_HYPERPLANES);
-  if (!known(p.merge, HASTE_MERGE_NORM)) return fail(HASTE_INVALID_ARGUMENT, "unknown merge");
-  if (!known(p.activation, HASTE_SIGMOID)) return fail(HASTE_INVALID_ARGUMENT, "unknown activation");
-  if (!known(p.weight_layout, HASTE_PACKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight layout");
-  if (!known(p.weight_type, HASTE_WEIGHTS_FLOAT16)) return fail(HASTE_INVALID_ARGUMENT, "unknown weight type");
-  if (!known(p.x_layout, HASTE_BLOCKED) || !known(p.z_layout, HASTE_BLOCKED) || !known(p.y_layout, HASTE_BLOCKED))
-    return fail(HASTE_INVALID_ARGUMENT, "unknown layout");
-  if (p.x_layout == HASTE_BLOCKED && p.in_channels % HASTE_BLOCK)
-    return fail(HASTE_INVALID_ARGUMENT, "blocked input needs a multiple of 16 channels, not %" PRId64, p.in_channels);
-  if ((p.y_layout == HASTE_BLOCKED || p.z_layout == HASTE_BLOCKED) && p.out_channels % HASTE_BLOCK)
-    return fail(HASTE_INVALID_ARGUMENT, "blocked output or residual needs a multiple of 16 channels, not %" PRId64,
-                p.out_channels);
-  return HASTE_OK;
-}
 
 Geometry make_geometry(const haste_conv_params& p, int lanes) {
   Geometry g;
@@ -148,7 +110,7 @@ haste_status select_kernels(const char* name) {
 
 haste_status create_conv(const haste_conv_params& params, const void* weights, const float* bias, const int8_t* rows,
                          std::unique_ptr<haste_conv>& conv) {
-  if (const haste_status status = check(params)) return status;
+  if (const haste_status status = check_conv(params)) return status;
   if (!weights || !bias || !rows) return fail(HASTE_INVALID_ARGUMENT, "weights, bias and hyperplanes must be given");
   const char* wanted = std::getenv("HASTE_ISA");
   if (wanted && *wanted && !find(wanted))
@@ -159,12 +121,7 @@ haste_status create_conv(const haste_conv_params& params, const void* weights, c
   made->kernels = selected_kernels();
   made->geometry = make_geometry(params, made->kernels->lanes);
   const Geometry& g = made->geometry;
-  const int64_t elements = params.max_hyperplanes * g.window;
-  for (int64_t i = 0; i < elements; i++)
-    if (rows[i] < -1 || rows[i] > 1)
-      return fail(HASTE_INVALID_ARGUMENT,
-                  "hyperplane %" PRId64 " has the value %d at %" PRId64 ": only -1, 0 and 1 are allowed", i / g.window,
-                  rows[i], i % g.window);
+  if (const haste_status status = check_hyperplanes(rows, params.max_hyperplanes, g.window)) return status;
   made->epilogue = {static_cast<Activation>(params.activation),
                     {params.activation_params[0], params.activation_params[1]}};
   made->window_offset = window_offsets(g);
@@ -195,18 +152,7 @@ haste_status create_conv(const haste_conv_params& params, const void* weights, c
 
 haste_status output_size(const haste_conv& conv, int64_t height, int64_t width, int64_t* out_height,
                          int64_t* out_width) {
-  const haste_conv_params& p = conv.params;
-  constexpr int64_t kMaxSide = 1 << 24;
-  if (!in_range(height, 1, kMaxSide) || !in_range(width, 1, kMaxSide))
-    return fail(HASTE_INVALID_ARGUMENT, "input of %" PRId64 "x%" PRId64 " pixels: each side must be 1 to %" PRId64,
-                height, width, kMaxSide);
-  *out_height = height + p.pad_top + p.pad_bottom - p.kernel_h + 1;
-  *out_width = width + p.pad_left + p.pad_right - p.kernel_w + 1;
-  if (*out_height < 1 || *out_width < 1)
-    return fail(HASTE_INVALID_ARGUMENT,
-                "kernel %" PRId64 "x%" PRId64 " does not fit the padded input of %" PRId64 "x%" PRId64 " pixels",
-                p.kernel_h, p.kernel_w, height + p.pad_top + p.pad_bottom, width + p.pad_left + p.pad_right);
-  return HASTE_OK;
+  return conv_output_size(conv.params, height, width, out_height, out_width);
 }
 
 }  // namespace haste

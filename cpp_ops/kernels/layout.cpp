@@ -2,62 +2,22 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cinttypes>
 #include <cstring>
 
+#include "check.h"
 #include "conv.h"
-#include "enums.h"
 #include "error.h"
 #include "kernels.h"
 #include "parallel.h"
 #include "scratch.h"
 
 namespace haste {
-namespace {
-
-haste_status check_layouts(const haste_layout& x, const haste_layout& y, int64_t batch, int64_t channels) {
-  if (!known(x, HASTE_BLOCKED) || !known(y, HASTE_BLOCKED)) return fail(HASTE_INVALID_ARGUMENT, "unknown layout");
-  if (batch < 0 || channels < 1)
-    return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ", channels %" PRId64, batch, channels);
-  if ((x != HASTE_NCHW || y != HASTE_NCHW) && channels % HASTE_BLOCK)
-    return fail(HASTE_INVALID_ARGUMENT, "the blocked layout needs a multiple of 16 channels, not %" PRId64, channels);
-  return HASTE_OK;
-}
-
-int64_t pooled(int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after, bool ceil_mode) {
-  const int64_t room = size + before + after - kernel;
-  if (room < 0) return 0;
-  int64_t out = (ceil_mode ? ceil_div(room, stride) : room / stride) + 1;
-  // A last window that would begin past the image and its leading pad does not exist.
-  if (ceil_mode && (out - 1) * stride >= size + before) out--;
-  return out;
-}
-
-}  // namespace
-
-haste_status pool_output_size(const haste_pool_params& p, int64_t height, int64_t width, int64_t* out_height,
-                              int64_t* out_width) {
-  constexpr int64_t kMaxSide = 1 << 24;
-  for (const int64_t size : {height, width, p.kernel_h, p.kernel_w, p.stride_h, p.stride_w})
-    if (size < 1 || size > kMaxSide)
-      return fail(HASTE_INVALID_ARGUMENT, "a pool's image, kernel and strides must be 1 to %" PRId64 ", not %" PRId64,
-                  kMaxSide, size);
-  if (p.pad_top < 0 || p.pad_left < 0 || p.pad_bottom < 0 || p.pad_right < 0 || p.pad_top >= p.kernel_h ||
-      p.pad_bottom >= p.kernel_h || p.pad_left >= p.kernel_w || p.pad_right >= p.kernel_w)
-    return fail(HASTE_INVALID_ARGUMENT, "a pool's pads must be smaller than its kernel and not negative");
-  *out_height = pooled(height, p.kernel_h, p.stride_h, p.pad_top, p.pad_bottom, p.ceil_mode != 0);
-  *out_width = pooled(width, p.kernel_w, p.stride_w, p.pad_left, p.pad_right, p.ceil_mode != 0);
-  if (*out_height < 1 || *out_width < 1)
-    return fail(HASTE_INVALID_ARGUMENT, "the pool's kernel does not fit the padded image of %" PRId64 "x%" PRId64,
-                height, width);
-  return HASTE_OK;
-}
 
 haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch, int64_t channels, int64_t height,
                       int64_t width, float* y, haste_parallel_for parallel_for, void* pool) {
   int64_t out_height = 0, out_width = 0;
   if (const haste_status status = pool_output_size(p, height, width, &out_height, &out_width)) return status;
-  if (const haste_status status = check_layouts(p.x_layout, p.y_layout, batch, channels)) return status;
+  if (const haste_status status = check_pool(p, batch, channels)) return status;
   if (batch > 0 && (!x || !y)) return fail(HASTE_INVALID_ARGUMENT, "x and y must not be null");
   const Kernels& kernels = *selected_kernels();
   const int64_t blocks = ceil_div(channels, kBlock), in_size = height * width, out_size = out_height * out_width;
@@ -100,11 +60,10 @@ haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch,
   return out_of_memory.load() ? fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a pool") : HASTE_OK;
 }
 
-haste_status run_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout, int64_t batch,
-                         int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for, void* pool) {
-  if (const haste_status status = check_layouts(x_layout, y_layout, batch, channels)) return status;
-  if (height < 0 || width < 0 || height > 1 << 24 || width > 1 << 24)
-    return fail(HASTE_INVALID_ARGUMENT, "image of %" PRId64 "x%" PRId64 " pixels", height, width);
+haste_status run_reorder(const float* x, const haste_layout& x_layout, float* y, const haste_layout& y_layout,
+                         int64_t batch, int64_t channels, int64_t height, int64_t width,
+                         haste_parallel_for parallel_for, void* pool) {
+  if (const haste_status status = check_reorder(x_layout, y_layout, batch, channels, height, width)) return status;
   const int64_t pixels = height * width;
   if (batch * pixels > 0 && (!x || !y)) return fail(HASTE_INVALID_ARGUMENT, "x and y must not be null");
   const Kernels& kernels = *selected_kernels();

@@ -5,11 +5,10 @@
 
 namespace haste {
 
-haste_status pool_output_size(const haste_pool_params& params, int64_t height, int64_t width, int64_t* out_height,
-                              int64_t* out_width);
 haste_status run_pool(const haste_pool_params& params, const float* x, int64_t batch, int64_t channels, int64_t height,
                       int64_t width, float* y, haste_parallel_for parallel_for, void* pool);
-haste_status run_reorder(const float* x, haste_layout x_layout, float* y, haste_layout y_layout, int64_t batch,
-                         int64_t channels, int64_t height, int64_t width, haste_parallel_for parallel_for, void* pool);
+haste_status run_reorder(const float* x, const haste_layout& x_layout, float* y, const haste_layout& y_layout,
+                         int64_t batch, int64_t channels, int64_t height, int64_t width,
+                         haste_parallel_for parallel_for, void* pool);
 
 }  // namespace haste

@@ -1,10 +1,11 @@
 // A custom operator made of a kernel class: what ONNX Runtime asks of an operator, answered once.
 //
 // A kernel class has a static `Schema schema()` (or Op is given one), a constructor (const Api&, const OrtKernelInfo*)
-// and `void compute(OrtKernelContext*)`. Both may throw Error; nothing is thrown across the C boundary.
+// and `void compute(OrtKernelContext*)`. Both may throw Error; no exception crosses the C boundary.
 #pragma once
 
 #include <cstdio>
+#include <exception>
 #include <new>
 #include <string>
 #include <utility>
@@ -45,6 +46,10 @@ OrtStatus* guarded(const Api& api, Body body) noexcept {
     return api.CreateStatus(error.code, error.message.c_str());
   } catch (const std::bad_alloc&) {
     return api.CreateStatus(ORT_FAIL, "out of memory");
+  } catch (const std::exception& error) {
+    return api.CreateStatus(ORT_FAIL, error.what());
+  } catch (...) {
+    return api.CreateStatus(ORT_FAIL, "unexpected: an exception of an unknown type");
   }
 }
 

@@ -3,8 +3,8 @@
 #include <memory>
 #include <mutex>
 
+#include "../../kernels/check.h"
 #include "../../onnxruntime/conv_node.h"
-#include "../conv.h"
 #include "../failure.h"
 #include "provider.h"
 #include "workspaces.h"
@@ -32,7 +32,7 @@ class CudaHasteConv {
     constant_ = constants.has_value();
     if (constants) {
       const haste_conv_params params = node_.params(*constants);
-      node_.named([&] { check_params(params); });
+      node_.named([&] { check(check_conv(params)); });
     }
   }
 
@@ -70,14 +70,6 @@ class CudaHasteConv {
     haste_conv_params params{};
     std::unique_ptr<haste_cuda_conv, ConvDeleter> conv;
   };
-
-  static void check_params(const haste_conv_params& params) {
-    try {
-      cuda::check_params(params);
-    } catch (const cuda::Failure& failure) {
-      throw Error{ORT_INVALID_ARGUMENT, failure.sentence};
-    }
-  }
 
   Layer create(const ConvConstants& constants) const {
     Layer layer{node_.params(constants), nullptr};
