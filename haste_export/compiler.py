@@ -15,8 +15,9 @@ from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 
 from haste_export.constants import Constants
 from haste_export.contract import CONV, DOMAIN, MIN_OPSET, NCHW, W, Z
+from haste_export.defects import blame, explained
 from haste_export.dims import Dims
-from haste_export.errors import HasteError, OptionError, UnreadableModelError, UnsupportedModelError, first_cause
+from haste_export.errors import HasteError, OptionError, UnsupportedModelError
 from haste_export.graph import nodes_of
 from haste_export.io import check_outputs, default_target, load_model, save_model
 from haste_export.options import Options
@@ -87,19 +88,21 @@ def compress_with_report(
         # A copy, because onnx_ir's tensors are views of the proto and renaming one would show in it.
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        result, report = _selected(to_ir(copy, "the model"), chosen, timing)
-        if report.rewritten:
-            return ir.to_proto(result), report
+        with blame(model):
+            result, report = _selected(to_ir(copy, "the model"), chosen, timing)
+            if report.rewritten:
+                return ir.to_proto(result), report
         copy.CopyFrom(model)
         return copy, report
     source = Path(model)
     target = default_target(source) if output is None else Path(output)
-    original = load_model(source)
-    check_outputs(target, source, original, external_data=external_data)
-    result, report = _selected(original, chosen, timing)
-    report.source, report.target = str(source), str(target)
-    kept = result if report.rewritten else load_model(source)
-    save_model(kept, target, external_data=external_data, report=report)
+    with blame(source):
+        original = load_model(source)
+        check_outputs(target, source, original, external_data=external_data)
+        result, report = _selected(original, chosen, timing)
+        report.source, report.target = str(source), str(target)
+        kept = result if report.rewritten else load_model(source)
+        save_model(kept, target, external_data=external_data, report=report)
     return type(model)(target), report
 
 
@@ -125,8 +128,8 @@ def compress_ir(model: ir.Model, options: Options) -> tuple[ir.Model, Report]:
 
     Raises:
         UnsupportedModelError: it is of a kind that the compiler cannot take.
-        UnreadableModelError: it breaks the rules of ONNX, or its external data cannot be read.
         OptionError: an option does not fit the model.
+        DefectError: as `run_passes`.
     """
     check_supported(model)
     report = Report(options)
@@ -140,7 +143,7 @@ def run_passes(model: ir.Model, steps: Iterable[Step]) -> None:
     """Run passes in place, in their order.
 
     Raises:
-        UnreadableModelError: one fails, which a valid model does not make it do.
+        DefectError: one fails, which a valid model does not make it do; `blame` finds out whether the model is.
         HasteError: as the passes say.
     """
     for name, step in steps:
@@ -150,10 +153,8 @@ def run_passes(model: ir.Model, steps: Iterable[Step]) -> None:
         except HasteError:
             raise
         except Exception as error:
-            if isinstance(cause := first_cause(error), HasteError):
-                raise cause from error
-            _LOGGER.info("pass %s failed", name, exc_info=True)
-            raise UnreadableModelError(f"the pass '{name}' fails on this model: {cause}") from error
+            told = explained(error, f"the pass '{name}'")
+            raise told from told.__cause__
 
 
 def preparation(options: Options) -> list[Step]:

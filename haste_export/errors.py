@@ -39,6 +39,10 @@ class MissingDependencyError(HasteError):
     exit_code = 3
 
 
+class DefectError(HasteError):
+    """The compiler failed on a model in which nothing wrong is found: a defect of ours, to be reported."""
+
+
 def first_cause(error: BaseException) -> BaseException:
     """What a chain of errors began with; passes and readers wrap errors in their own."""
     while error.__cause__ is not None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from haste_export.bench.inputs import model_inputs, parse_shapes
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MERGES, Merge
+from haste_export.defects import blame
 from haste_export.inspection import CompressedModel, Prospect, describe_compressed, is_compressed, prospects
 from haste_export.io import load_model
 from haste_export.options import Options
@@ -78,7 +79,8 @@ def command(
         exclude=exclude,
         input_shapes=shapes,
     )
-    layers, _ = prospects(loaded, options)
+    with blame(model):
+        layers, _ = prospects(loaded, options)
     if json_file != "-":
         print_prospects(layers)
     write_json({"model": str(model), "compressed": False, **_prospects_json(layers, options)}, json_file)

@@ -11,9 +11,10 @@ import onnx_ir as ir
 
 from haste_export.compiler import compress_ir
 from haste_export.contract import CONV, DOMAIN, LEVEL, STEERING_LEVEL, V
+from haste_export.defects import blame
 from haste_export.errors import OptionError, UnreadableModelError, UnsupportedModelError
 from haste_export.options import Options
-from haste_export.proto import read_model
+from haste_export.proto import read_model, to_ir
 
 _LARGEST = 2**31 - 1
 
@@ -65,8 +66,10 @@ def compressed_with(model: onnx.ModelProto, options: Options) -> onnx.ModelProto
 
     Raises:
         UnsupportedModelError: no layer of it can be rewritten.
+        HasteError: as `haste_export.compress`.
     """
-    result, report = compress_ir(ir.from_proto(model), replace(options, select="all"))
+    with blame(model):
+        result, report = compress_ir(to_ir(model, "the model"), replace(options, select="all"))
     if not report.rewritten:
         reasons = " ".join(layer.sentence for layer in report.layers) or "It has no Conv."
         raise UnsupportedModelError(f"nothing in the model can be compressed. {reasons}")
