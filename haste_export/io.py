@@ -50,6 +50,8 @@ def load_model(path: Path) -> ir.Model:
     """
     model = to_ir(read_proto(path), str(path))
     for tensor in external_tensors(model):
+        if "\0" in str(tensor.location):
+            raise UnreadableModelError(f"{path}: its external data {tensor.location!r} is no file name")
         _locate(tensor, path)
         _check_external(tensor, path)
     # Attributes are not addressed by name as initializers are, so nothing later would know to write them elsewhere.
@@ -256,6 +258,8 @@ def _check_external(tensor: ir.ExternalTensor, model: Path) -> None:
         size = path.stat().st_size
     except OSError as error:
         raise UnreadableModelError(f"{model}: its external data {path.name} is missing") from error
+    if path.is_dir():
+        raise UnreadableModelError(f"{model}: its external data {path.name} is a directory")
     if size < end:
         raise UnreadableModelError(f"{model}: its external data {path.name} is truncated ({size} of {end} bytes)")
     try:

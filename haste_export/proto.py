@@ -9,6 +9,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from haste_export.errors import UnreadableModelError, UnsupportedModelError, first_cause
+from haste_export.validity import check_validity
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
@@ -50,6 +51,7 @@ def to_ir(proto: onnx.ModelProto, name: str) -> ir.Model:
         UnreadableModelError: it breaks the rules of ONNX. `name` is what the sentence calls it.
         UnsupportedModelError: it has what onnx_ir does not know: maps, sparse tensors.
     """
+    check_validity(proto, name)
     try:
         return ir.from_proto(proto)
     except Exception as error:

@@ -180,7 +180,7 @@ def test_an_invalid_graph(model: onnx.ModelProto) -> None:
 
 
 def test_two_nodes_that_write_one_value(model: onnx.ModelProto, tmp_path: Path) -> None:
-    model.graph.node[1].output[0] = model.graph.node[0].output[0]
+    model.graph.node.append(onnx.helper.make_node("Relu", ["x"], ["y"]))
     onnx.save(model, tmp_path / "net.onnx")
     for given in (model, tmp_path / "net.onnx"):
         with pytest.raises(UnreadableModelError, match="redeclared"):
