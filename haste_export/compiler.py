@@ -176,7 +176,7 @@ def preparation(options: Options) -> list[Step]:
 
 def selection(options: Options, report: Report) -> list[Step]:
     """The passes that choose the layers and rewrite them; `report` then has all layers."""
-    predicted = PredictGains(options)
+    predicted = PredictGains(options, report)
     rewrite = RewriteConvs(options, report, stay=predicted.stay, speeds=predicted.layers)
     return [*([("predict-gains", predicted)] if options.select == "model" else []), ("rewrite", rewrite)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from haste_export.contract import MAX_HYPERPLANES, MERGES, Merge
 from haste_export.errors import OptionError
@@ -14,7 +14,8 @@ from haste_export.plan import Plan
 
 SELECTIONS = ("model", "measured", "all")
 WEIGHTS = ("packed", "fp16", "oihw")
-ISAS = ("auto", "avx512", "avx2", "neon", "generic")
+Isa = Literal["auto", "avx512", "avx2", "neon", "generic"]
+ISAS: tuple[Isa, ...] = get_args(Isa)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Options:
     layout: Literal["blocked", "nchw"] = "blocked"
     plan: Plan = field(default_factory=Plan)
     select: Literal["model", "measured", "all"] = "model"
-    isa: Literal["auto", "avx512", "avx2", "neon", "generic"] = "auto"
+    isa: Isa = "auto"
 
     def __post_init__(self) -> None:
         """Raise OptionError for the first value out of range."""

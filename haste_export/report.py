@@ -140,6 +140,7 @@ class Report:
         target: path of the result, if it was written.
         check: outcome of `--check`, if it ran.
         speed: milliseconds of the whole model, if they were measured.
+        warnings: what the user should know about how layers were chosen.
     """
 
     options: Options
@@ -154,6 +155,7 @@ class Report:
     target: str | None = None
     check: dict[str, Any] | None = None
     speed: ModelSpeed | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def rewritten(self) -> list[LayerReport]:
@@ -192,6 +194,7 @@ class Report:
                 "weight_bytes_float32": self.weight_bytes_float32,
             },
             "layers": [layer.to_json() for layer in self.layers],
+            "warnings": self.warnings,
             "check": self.check,
             "speed": asdict(self.speed) if self.speed is not None else None,
         }

@@ -247,6 +247,8 @@ def _refuse_collisions(
 def _print(report: Report, console: Console, verbose: int) -> None:
     if report.layers:
         console.print(_table(report.layers))
+    for warning in report.warnings:
+        console.print(f"[yellow]Warning:[/] {escape(warning)}", highlight=False)
     for layer in report.left if verbose else ():
         console.print(escape(layer.sentence), highlight=False)
     total = len(report.layers)

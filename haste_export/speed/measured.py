@@ -26,7 +26,7 @@ from haste_export.speed.choose import MARGIN, choose
 from haste_export.speed.lone import LoneLayer, lone_layers
 from haste_export.speed.model import costs_of
 from haste_export.speed.network import Network, build_network
-from haste_export.speed.predict import target_isa
+from haste_export.speed.predict import library_isa, target_isa
 from haste_export.speed.timing import RANDOM_INPUT, SessionTimer, Timer, Timing, speedup
 
 CHAIN_MARGIN = 1.01
@@ -78,7 +78,7 @@ def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
         ratio,
         unchanged,
         timing.threads,
-        target_isa(options),
+        library_isa(),
         str(timing.input_file or RANDOM_INPUT),
     )
     stay = {name: _reason(alone.get(name)) for name in sorted((eligible | inner) - chosen)}

@@ -106,8 +106,14 @@ class Costs:
 
 
 @cache
+def known_isas() -> frozenset[str]:
+    """Instruction sets that there are constants for."""
+    return frozenset(json.loads(COSTS_FILE.read_text(encoding="utf-8")))
+
+
+@cache
 def costs_of(isa: str) -> Costs:
-    """Constants for "avx512", "avx2", "generic" or "neon". Raises KeyError for another name."""
+    """Constants for one of `known_isas`. Raises KeyError for another name."""
     entry = json.loads(COSTS_FILE.read_text(encoding="utf-8"))[isa]
     return Costs(
         entry["stock_blocks"],

@@ -9,9 +9,9 @@ import onnx_ir as ir
 from haste_export.options import Options
 from haste_export.passes.rewrite import decide
 from haste_export.plan import LayerSetting
-from haste_export.report import LayerSpeed
+from haste_export.report import LayerSpeed, Report
 from haste_export.speed.choose import choose, gain
-from haste_export.speed.model import DEFAULT_ISA, costs_of
+from haste_export.speed.model import DEFAULT_ISA, costs_of, known_isas
 from haste_export.speed.network import build_network
 
 
@@ -20,11 +20,13 @@ class PredictGains(ir.passes.InPlacePass):
 
     `stay` holds the layers that qualify and should stay Conv nevertheless, each with a reason, and `layers` the
     predicted times of all that qualify, without conversions. What a plan gives a level is wanted, and not predicted.
+    The report gets a warning if the prediction is for another instruction set than the one wanted.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, report: Report) -> None:
         super().__init__()
         self._options = options
+        self._report = report
         self.stay: dict[str, str] = {}
         self.layers: dict[str, LayerSpeed] = {}
 
@@ -32,11 +34,17 @@ class PredictGains(ir.passes.InPlacePass):
         """Raise OptionError if an include, an exclude or the plan names no Conv."""
         options = self._options
         default = LayerSetting(options.hyperplanes, options.tau)
+        wanted_isa, isa = library_isa() if options.isa == "auto" else options.isa, target_isa(options)
+        if isa != wanted_isa:
+            self._report.warnings.append(
+                f"the cost model has no constants for the instruction set '{wanted_isa}'; layers were chosen as for "
+                f"'{isa}'. --select measured chooses by a clock."
+            )
         network = build_network(
             model,
             decide(model, options),
             options,
-            costs_of(target_isa(options)),
+            costs_of(isa),
             lambda name: options.plan.setting(name, default).hyperplanes,
         )
         planned = set().union(*options.plan.levels)
@@ -54,12 +62,20 @@ class PredictGains(ir.passes.InPlacePass):
 
 
 def target_isa(options: Options) -> str:
-    """Instruction set to predict for: what the options say, else the op library's own choice on this machine."""
-    if options.isa != "auto":
-        return options.isa
+    """Instruction set to predict for: what the options say, else `library_isa`; one that has constants in any case."""
+    wanted = library_isa() if options.isa == "auto" else options.isa
+    return wanted if wanted in known_isas() else _usual_isa()
+
+
+def library_isa() -> str:
+    """The op library's own choice on this machine; without a library, what processors of this kind have."""
     from runtime_ops import LibraryNotFoundError, native
 
     try:
         return native.isa()
     except (LibraryNotFoundError, OSError):
-        return "neon" if platform.machine().lower() in ("aarch64", "arm64") else DEFAULT_ISA
+        return _usual_isa()
+
+
+def _usual_isa() -> str:
+    return "neon" if platform.machine().lower() in ("aarch64", "arm64") else DEFAULT_ISA

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from haste_export.cli.export import command
 from haste_export.speed import measured
+from runtime_ops import native
 from tests.speed.fakes import FakeTimer, chain
 
 
@@ -47,6 +48,13 @@ def test_only_faster(path: Path, timer: FakeTimer) -> None:
     assert document["options"]["select"] == "measured"
     assert [layer["status"] for layer in document["layers"]] == ["left", "rewritten", "rewritten", "left"]
     assert document["layers"][1]["speed"] == {"source": "measured", "stock_ms": 1.0, "haste_ms": 0.5}
+
+
+def test_an_unknown_instruction_set_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "isa", lambda: "sve")
+    result = call(path)
+    assert result.exit_code == 0, result.output
+    assert "Warning: the cost model has no constants for the instruction set 'sve'" in result.output
 
 
 def test_nothing_gets_faster(path: Path, timer: FakeTimer) -> None:

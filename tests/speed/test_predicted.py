@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 from haste_export import compress_with_report
 from haste_export.errors import OptionError
 from haste_export.flops import LayerShape
+from haste_export.options import ISAS
 from haste_export.plan import Plan
 from haste_export.speed import model as cost_model
 from haste_export.speed import predict
 from haste_export.speed.model import Costs
 from haste_export.speed.network import NOMINAL_SIDE
+from runtime_ops import native
 from tests.exporter.models import filters, text_model
 from tests.speed.fakes import chain
 
@@ -44,6 +47,26 @@ def test_layers_that_gain(priced: list[float]) -> None:
     speed = report.layer("a").speed
     assert speed is not None
     assert (speed.source, speed.haste_ms / speed.stock_ms) == ("model", pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(("machine", "isa"), [("aarch64", "neon"), ("x86_64", "avx512")])
+def test_an_instruction_set_without_constants(monkeypatch: pytest.MonkeyPatch, machine: str, isa: str) -> None:
+    """As on the day that a new one is added to the library."""
+    monkeypatch.setattr(native, "isa", lambda: "sve")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    _, report = compress_with_report(chain())
+    (warning,) = report.warnings
+    assert warning.startswith(
+        f"the cost model has no constants for the instruction set 'sve'; layers were chosen as for '{isa}'"
+    )
+    assert report.to_json()["warnings"] == [warning]
+    _, known = compress_with_report(chain(), isa=isa)
+    assert known.warnings == []
+    assert known.layers == report.layers
+
+
+def test_every_instruction_set_to_choose_has_constants() -> None:
+    assert {*ISAS} == {"auto", *cost_model.known_isas()}
 
 
 def test_layers_that_do_not_gain(priced: list[float]) -> None:
