@@ -112,9 +112,10 @@ def print_costs(console: Console, layers: Sequence[Layer], quality: Quality, cou
         table.add_column(heading, justify="right", no_wrap=True)
     for layer in layers:
         shape = layer.shape
-        r = f"{Compression.from_stats(quality.stats[layer.name]).r:.3f}" if layer.compressed else "not compressed"
+        stats = quality.stats.get(layer.name)
+        r = f"{Compression.from_stats(stats.tolist()).r:.3f}" if stats is not None else "not compressed"
         sizes = [str(shape.in_channels), str(shape.out_channels), f"{shape.out_h}×{shape.out_w}"]
-        table.add_row(Text(layer.name), *sizes, r, *cost_cells(layer.cost(count, quality.stats.get(layer.name))))
+        table.add_row(Text(layer.name), *sizes, r, *cost_cells(layer.cost(count, stats)))
     table.add_section()
     table.add_row("all", "", "", "", "", *cost_cells(whole_cost(layers, quality, count)))
     console.print(table)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from haste_export.contract import Merge
 from haste_export.evaluate.stats import Layer, model_layers, total_cost
 from haste_export.flops import Compression, LayerCost
 from tools.evidence.measure import Measurement
-from tools.evidence.settings import Merge, Method, uniform
+from tools.evidence.settings import Method, uniform
 from tools.evidence.tables import Document, grid, head
 
 TERMS = ("regular", "centring", "hashing", "coefficients", "merge_inputs", "merge_filters", "reduced_convolution")

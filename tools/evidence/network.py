@@ -42,7 +42,9 @@ class Network:
             inputs = [values[name] for name in node.input]
             attributes = _attributes(node)
             if node.op_type == "Conv" and replacement is not None and node.name in self.eligible:
-                values[node.output[0]] = replacement(node.name, *inputs, tuple(attributes.get("pads", [0] * 4)))
+                source, weight, bias = inputs
+                top, left, bottom, right = attributes.get("pads", [0] * 4)
+                values[node.output[0]] = replacement(node.name, source, weight, bias, (top, left, bottom, right))
             else:
                 values[node.output[0]] = _OPERATORS[node.op_type](attributes, *inputs)
         return values[self._output]

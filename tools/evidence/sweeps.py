@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from haste_export.contract import Merge
 from tools.evidence.measure import Measurement
 from tools.evidence.relative import ERROR, SAVED, error_at
-from tools.evidence.settings import MERGES, Merge, Method, uniform
+from tools.evidence.settings import MERGES, Method, uniform
 from tools.evidence.tables import Table
 
 _USUAL = 2 / 3

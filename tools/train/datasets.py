@@ -43,4 +43,5 @@ def load_split(split: str, directory: Path = DEFAULT_DIRECTORY) -> tuple[NDArray
 
 def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Pixels as the networks here take them: (value / 255 − mean) / std."""
-    return ((images / np.float32(255) - np.float32(MEAN)) / np.float32(STD)).astype(np.float32)
+    values: NDArray[np.float32] = (images / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
+    return values.astype(np.float32)
