@@ -22,7 +22,8 @@ include tools/bundle/bundle.mk
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: native $(VENV)/.models  ## compress a real VGG16 and compare it with stock ONNX Runtime on this machine
+demo: build/build.ninja $(VENV)/.models  ## compress a real VGG16 and compare it with stock ONNX Runtime on this machine
+	cmake --build build --target haste_ops  # not all: where nvcc is, the CUDA kernels alone take many minutes
 	$(PY) tools/demo.py
 
 test: native $(VENV)/.models $(OLDEST)/.stamp  ## run every test
