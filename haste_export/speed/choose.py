@@ -6,9 +6,6 @@ from collections import defaultdict
 
 from haste_export.speed.network import Link, Network
 
-MARGIN = 1.03
-"""How much faster a layer must be, predicted or measured, to be worth an approximation."""
-
 
 def choose(network: Network, wanted: frozenset[int] = frozenset()) -> frozenset[int]:
     """Indices of the layers to rewrite; those in `wanted` are rewritten whatever they cost.
@@ -19,7 +16,8 @@ def choose(network: Network, wanted: frozenset[int] = frozenset()) -> frozenset[
     eligible = frozenset(index for index, layer in enumerate(network.layers) if layer.eligible)
     wanted &= eligible
     search = _Search(network, eligible - wanted)
-    alone = frozenset(index for index in eligible if network.layers[index].haste * MARGIN < network.layers[index].stock)
+    layers = network.layers
+    alone = frozenset(index for index in eligible if layers[index].haste * layers[index].margin < layers[index].stock)
     found = [search.improve(set(start)) for start in (eligible, alone | wanted, wanted)]
     return min(found, key=lambda chosen: (search.cost(chosen), len(chosen)))
 
@@ -47,8 +45,8 @@ class _Search:
 
     def cost(self, chosen: frozenset[int] | set[int]) -> float:
         """Cost of the network in which every HasteConv must be faster by the margin."""
-        haste = sum(self._network.layers[index].haste for index in chosen)
-        return self._network.cost(chosen) + (MARGIN - 1) * haste
+        layers = self._network.layers
+        return self._network.cost(chosen) + sum((layers[index].margin - 1) * layers[index].haste for index in chosen)
 
     def improve(self, chosen: set[int]) -> frozenset[int]:
         """Flip what helps until nothing does."""
@@ -70,6 +68,6 @@ class _Search:
     def _flip_cost(self, chosen: set[int], index: int) -> float:
         """By how much the cost changes if the layer changes sides."""
         layer, flipped = self._network.layers[index], chosen ^ {index}
-        own = layer.haste * MARGIN - layer.stock
+        own = layer.haste * layer.margin - layer.stock
         links = sum(link.cost(flipped) - link.cost(chosen) for link in self._links[index])
         return (-own if index in chosen else own) + links

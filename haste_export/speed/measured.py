@@ -22,10 +22,10 @@ from haste_export.passes.rewrite import decide, patch_of
 from haste_export.plan import LayerSetting, Plan
 from haste_export.report import LayerSpeed, ModelSpeed
 from haste_export.rules.select import ConvForm
-from haste_export.speed.choose import MARGIN, choose
+from haste_export.speed.choose import choose
 from haste_export.speed.lone import LoneLayer, lone_layers
 from haste_export.speed.model import costs_of
-from haste_export.speed.network import Network, build_network
+from haste_export.speed.network import MARGIN, Network, build_network
 from haste_export.speed.predict import library_isa, target_isa
 from haste_export.speed.timing import RANDOM_INPUT, SessionTimer, Timer, Timing, speedup
 

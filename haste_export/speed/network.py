@@ -25,6 +25,11 @@ from haste_export.rules.select import ConvForm
 from haste_export.speed.model import Costs, haste_work, is_blocked_by_stock, stock_work, total
 from haste_export.speed.typical import typical_counts
 
+MARGIN = 1.03
+"""How much faster a layer must be, predicted or measured, to be worth an approximation."""
+UNTILED_MARGIN = 1.3
+"""The same, predicted, for kernels and patches that are computed directly: there the model promises up to a third more
+than is measured on layers that it was not fitted to (docs/cost-model.md, "Error")."""
 NOMINAL_SIDE = 28
 """Height and width that are assumed where the model leaves them open; which layer gains hardly depends on them."""
 
@@ -38,12 +43,14 @@ class Layer:
         eligible: whether it may become a HasteConv.
         stock: nanoseconds as Conv.
         haste: nanoseconds as HasteConv between blocked tensors; of no meaning if it is not eligible.
+        margin: how much faster it must be predicted to be worth an approximation.
     """
 
     name: str
     eligible: bool
     stock: float
     haste: float
+    margin: float = MARGIN
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,8 @@ def _layer(
     count = hyperplanes(name)
     work = haste_work(shape, typical_counts(count, shape.taps, shape.patch), count, options.sparsity)
     stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
-    return Layer(name, isinstance(form, ConvForm), stock, total(work, costs.haste))
+    margin = MARGIN if work.direct == 0 else UNTILED_MARGIN
+    return Layer(name, isinstance(form, ConvForm), stock, total(work, costs.haste), margin)
 
 
 def _note_others(

@@ -55,8 +55,10 @@ class PredictGains(ir.passes.InPlacePass):
                 continue
             self.layers[layer.name] = LayerSpeed("model", layer.stock / 1e6, layer.haste / 1e6)
             if index not in chosen:
+                predicted = gain(network, chosen, index)
+                asked = f", less than the {layer.margin:.2f} that are asked for" if predicted >= 1 else ""
                 self.stay[layer.name] = (
-                    f"HasteConv is predicted to run at {gain(network, chosen, index):.2f} times the speed of the Conv"
+                    f"HasteConv is predicted to run at {predicted:.2f} times the speed of the Conv{asked}"
                 )
         return ir.passes.PassResult(model, modified=False)
 

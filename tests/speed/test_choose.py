@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haste_export.speed.choose import MARGIN, choose, gain
-from haste_export.speed.network import End, Layer, Link, Network
+from haste_export.speed.choose import choose, gain
+from haste_export.speed.network import MARGIN, End, Layer, Link, Network
 
 
-def network(haste: list[float], convert: float = 0.0, reorder: float = 0.0, ineligible: frozenset[int] = frozenset()):
+def network(
+    haste: list[float], convert: float = 0.0, reorder: float = 0.0, ineligible: frozenset[int] = frozenset()
+) -> Network:
     """A chain of layers that take 100 as Conv, and `haste` as HasteConv."""
     layers = [Layer(str(index), index not in ineligible, 100.0, own) for index, own in enumerate(haste)]
     links = [Link([End(0, False, convert, reorder)], blockable=False)]
