@@ -70,7 +70,7 @@ struct MergeStats {
 };
 
 struct GroupScratch {
-  uint64_t* table;  // [table_size], key and bucket in one word; stale entries are told by their epoch
+  uint64_t* table;  // [table_mask + 1], key and bucket in one word; stale entries are told by their epoch
   uint32_t table_mask;
   uint32_t epoch;    // 1 .. 65535
   int32_t* bucket;   // [C] bucket of each kept channel

@@ -30,28 +30,27 @@ class Merger {
   // members whose residual is larger leave.
   void bucket(const int32_t* member, int count, int zeros, float bound) {
     PatchWork& work = *args_.work;
-    MergeStats& stats = *args_.stats;
     float* out = work.merged_window + static_cast<ptrdiff_t>(work.merged) * work.slot;
     alignas(64) float pixels[kTransformed];
     float* u = transform_ ? pixels : out;
     sum(member, count, u);
-    int kept = 0;
+    Outcome outcome;
     if (args_.merge == Merge::kMean)
-      kept = mean(member, count, u);
+      outcome = mean(member, count, u);
     else if (args_.merge == Merge::kScaled)
-      kept = weighted<false>(member, count, zeros, bound, u);
+      outcome = weighted<false>(member, count, bound, u);
     else
-      kept = weighted<true>(member, count, zeros, bound, u);
-    if (kept == 0) return;
-    stats.members_read += kept + zeros > 1 ? kept : 0;
+      outcome = weighted<true>(member, count, bound, u);
+    count_bucket(outcome, zeros);
+    if (outcome.silent) return;
     const int first = work.first[work.merged];
-    if (kept == 1) {
+    if (outcome.stay == 1) {
       add_single(work, work.member[first]);
       return;
     }
     if (transform_) transform_(u, out);
     work.merged++;
-    work.first[work.merged] = first + kept;
+    work.first[work.merged] = first + outcome.stay;
   }
 
   float mean_energy(const Kept& kept) const {
@@ -64,6 +63,22 @@ class Merger {
   }
 
  private:
+  // What became of a bucket's members that are not all zero.
+  struct Outcome {
+    int stay, left;
+    bool silent;  // what stays adds nothing
+  };
+
+  void count_bucket(const Outcome& outcome, int zeros) const {
+    MergeStats& stats = *args_.stats;
+    const int members = outcome.stay + zeros;
+    stats.members_left += outcome.left;
+    stats.buckets += outcome.left + (members > 0);
+    stats.merged_buckets += members > 1;
+    stats.skipped_buckets += outcome.silent && members > 0;
+    stats.members_read += !outcome.silent && members > 1 ? outcome.stay : 0;
+  }
+
   const float* window(int channel) const {
     return args_.windows + static_cast<ptrdiff_t>(channel) * (vectors_ * kLanes);
   }
@@ -98,9 +113,7 @@ class Merger {
     return a > 0 ? 2 * (own - a * other) : own;
   }
 
-  // Returns the members whose filters are to be read: none when the mean is zero.
-  int mean(const int32_t* member, int count, float* u) {
-    MergeStats& stats = *args_.stats;
+  Outcome mean(const int32_t* member, int count, float* u) {
     const vec scale = set1(1.0f / static_cast<float>(count));
     ivec seen = {};
     for (int v = 0; v < vectors_; v++) {
@@ -108,23 +121,16 @@ class Merger {
       seen |= reinterpret_cast<ivec>(m);
       store(u + v * kLanes, m);
     }
-    stats.buckets++;
-    stats.merged_buckets++;
-    if (nonzero_lanes(seen) == 0) {
-      stats.skipped_buckets++;
-      return 0;
-    }
     int32_t* out = args_.work->member + args_.work->first[args_.work->merged];
     for (int i = 0; i < count; i++) out[i] = member[i];
-    return count;
+    return {count, 0, nonzero_lanes(seen) == 0};
   }
 
   // a_i * u does not change when u is scaled, so the sum serves as u and zero members change nothing. kNorm: a_i is
   // |x_i| / |u| in place of <x_i,u> / <u,u>.
   template <bool kNorm>
-  int weighted(const int32_t* member, int count, int zeros, float bound, const float* u) {
+  Outcome weighted(const int32_t* member, int count, float bound, const float* u) {
     PatchWork& work = *args_.work;
-    MergeStats& stats = *args_.stats;
     int32_t* out = work.member + work.first[work.merged];
     float* coefficient = work.coefficient + work.first[work.merged];
     const float uu = reduce_add(dot(u, u));
@@ -165,13 +171,7 @@ class Merger {
         coefficient[stay++] = a;
       }
     }
-    const int left = count - stay;
-    stats.members_left += left;
-    stats.buckets += left + (stay + zeros > 0);
-    stats.merged_buckets += stay + zeros > 1;
-    if (stay > 0 && uu > 0) return stay;
-    stats.skipped_buckets += stay + zeros > 0;
-    return 0;
+    return {stay, count - stay, !(stay > 0 && uu > 0)};
   }
 
   static constexpr int kTransformed = tiling(7).slot();  // pixels of the largest window that is transformed
