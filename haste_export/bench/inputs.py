@@ -29,15 +29,23 @@ class InputValueError(OptionError):
 
 @dataclass(frozen=True)
 class ModelInput:
-    """One input of a model; a dimension is a number, the name of a symbol, or None."""
+    """One input of a model; a dimension is a number, the name of a symbol, or None.
+
+    With `open_rank` the model does not say how many dimensions there are, and `shape` is empty.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[Dimension, ...]
+    open_rank: bool = False
 
 
 def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:
-    """Inputs that must be fed: no initializers, no steering."""
+    """Inputs that must be fed: no initializers, no steering.
+
+    Raises:
+        InputValueError: one of them is no tensor.
+    """
     defaults = {tensor.name for tensor in model.graph.initializer}
     return [
         _model_input(value)
@@ -75,6 +83,8 @@ def resolve_shape(entry: ModelInput, given: Mapping[str, tuple[int, ...]], batch
         InputValueError: the user's shape contradicts the model's, or a dimension stays open.
     """
     shape = given.get(entry.name)
+    if shape is None and entry.open_rank:
+        raise InputValueError(f"input {entry.name!r} has no shape: give --input-shape {entry.name}:1,3,224,224 or such")
     if shape is None:
         first = (batch or 1) if entry.shape and not isinstance(entry.shape[0], int) else None
         opened = entry.shape if first is None else (first, *entry.shape[1:])
@@ -165,12 +175,17 @@ def _image_layout(name: str, shape: tuple[int, ...]) -> tuple[int, int, int, int
 
 
 def _model_input(value: onnx.ValueInfoProto) -> ModelInput:
+    if not value.type.HasField("tensor_type"):
+        raise InputValueError(f"input {value.name!r} is no tensor, and only tensors can be fed")
     tensor = value.type.tensor_type
     dims = tuple(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim)
-    return ModelInput(value.name, np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)), dims)
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return ModelInput(value.name, dtype, dims, open_rank=not tensor.HasField("shape"))
 
 
 def _check_against_model(entry: ModelInput, shape: tuple[int, ...]) -> None:
+    if entry.open_rank:
+        return
     fits = len(shape) == len(entry.shape) and all(
         not isinstance(dim, int) or dim == size for dim, size in zip(entry.shape, shape, strict=True)
     )

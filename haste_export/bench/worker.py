@@ -79,7 +79,7 @@ def _open(candidate: Candidate, threads: int) -> tuple[Any, Opened]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is sent to the parent, which tells it
     session = Session(candidate.path, options=options, library=candidate.library or False)
     return session, Opened(session.steering, native.isa(candidate.library) if candidate.library else "")
 

@@ -85,6 +85,25 @@ def test_open_sizes(open_sizes: Path) -> None:
     assert bench(open_sizes, "--input-shape", "1,3,9,9")
 
 
+def test_an_input_without_a_shape(tmp_path: Path) -> None:
+    model = conv_chain()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "net.onnx")
+    result = haste("bench", tmp_path / "net.onnx", *QUICK)
+    assert result.exit_code == 2
+    assert "input 'x' has no shape: give --input-shape x:" in result.stderr
+    assert bench(tmp_path / "net.onnx", "--input-shape", "x:1,3,9,9")
+
+
+def test_an_input_that_is_no_tensor(tmp_path: Path) -> None:
+    model = conv_chain()
+    model.graph.input.append(onnx.helper.make_tensor_sequence_value_info("s", onnx.TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "net.onnx")
+    result = haste("bench", tmp_path / "net.onnx", *QUICK)
+    assert result.exit_code == 2
+    assert "input 's' is no tensor" in result.stderr
+
+
 def test_batch(tmp_path: Path, stock: Path) -> None:
     path = tmp_path / "batch.onnx"
     onnx.save(conv_chain("n"), str(path))
