@@ -19,8 +19,8 @@ std::vector<int64_t> same_pads(const std::vector<int64_t>& kernel, bool upper) {
 
 template <typename T>
 T scalar(const Node& node, const Tensor& tensor, const char* name) {
-  if (!tensor.data || tensor.elements() != 1)
-    node.refuse(std::string(name) + " has shape " + tensor.shape_text() + ", must be one value");
+  if (!tensor.data || tensor.shape.elements() != 1)
+    node.refuse(std::string(name) + " has shape " + tensor.shape.text() + ", must be one value");
   return *tensor.values<T>();
 }
 
@@ -122,8 +122,8 @@ ConvConstants ConvNode::constants(const OrtKernelContext* context) const {
 haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   const Tensor &w = constants.weights, &b = constants.bias, &v = constants.hyperplanes;
   haste_conv_params params = params_;
-  if (w.shape.size() != 4) node_.refuse("W has shape " + w.shape_text() + ", must have 4 dimensions");
-  if (b.shape.size() != 1) node_.refuse("B has shape " + b.shape_text() + ", must have one dimension");
+  if (w.shape.size() != 4) node_.refuse("W has shape " + w.shape.text() + ", must have 4 dimensions");
+  if (b.shape.size() != 1) node_.refuse("B has shape " + b.shape.text() + ", must have one dimension");
   std::vector<int64_t> kernel = kernel_;
   if (kernel.empty() && params.weight_layout == HASTE_PACKED)
     node_.refuse("packed weights need the attribute kernel_shape");
@@ -139,11 +139,11 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   if (params.weight_layout == HASTE_PACKED) {
     if (w.shape[0] != (params.out_channels + HASTE_BLOCK - 1) / HASTE_BLOCK || w.shape[2] != kernel[0] * kernel[1] ||
         w.shape[3] != HASTE_BLOCK)
-      node_.refuse("packed W has shape " + w.shape_text() +
+      node_.refuse("packed W has shape " + w.shape.text() +
                    ", must be [ceil(M/16),C,kH*kW,16] with M = " + std::to_string(params.out_channels) + " as in B");
   } else {
     if (w.shape[2] != kernel[0] || w.shape[3] != kernel[1])
-      node_.refuse("W has shape " + w.shape_text() + ", kernel_shape says otherwise");
+      node_.refuse("W has shape " + w.shape.text() + ", kernel_shape says otherwise");
     if (w.shape[0] != params.out_channels)
       node_.refuse("B has " + std::to_string(params.out_channels) + " elements, W has " + std::to_string(w.shape[0]) +
                    " filters");
@@ -154,7 +154,7 @@ haste_conv_params ConvNode::params(const ConvConstants& constants) const {
   params.pad_top = pads[0], params.pad_left = pads[1], params.pad_bottom = pads[2], params.pad_right = pads[3];
   const int64_t window = (params.patch + kernel[0] - 1) * (params.patch + kernel[1] - 1);
   if (v.shape.size() != 2 || v.shape[1] != window)
-    node_.refuse("V has shape " + v.shape_text() + ", must be [Lmax," + std::to_string(window) + "] for patch " +
+    node_.refuse("V has shape " + v.shape.text() + ", must be [Lmax," + std::to_string(window) + "] for patch " +
                  std::to_string(params.patch) + " and kernel " + std::to_string(kernel[0]) + "x" +
                  std::to_string(kernel[1]));
   params.max_hyperplanes = v.shape[0];
@@ -167,7 +167,7 @@ ConvRun ConvNode::read_inputs(const OrtKernelContext* context, const haste_conv_
   const auto in = [&](ConvInput index) { return input(api(), context, index, inputs); };
   ConvRun run{};
   run.x = in(kX);
-  if (run.x.shape.size() != 4) node_.refuse("X has shape " + run.x.shape_text() + ", must have 4 dimensions [N,C,H,W]");
+  if (run.x.shape.size() != 4) node_.refuse("X has shape " + run.x.shape.text() + ", must have 4 dimensions [N,C,H,W]");
   if (run.x.shape[1] != params.in_channels)
     node_.refuse("X has " + std::to_string(run.x.shape[1]) + " channels, the weights have " +
                  std::to_string(params.in_channels));
@@ -176,8 +176,8 @@ ConvRun ConvNode::read_inputs(const OrtKernelContext* context, const haste_conv_
   if (tau.data) run.tau = scalar<float>(node_, tau, "T");
   run.z = in(kZ);
   run.correction = in(kA);
-  if (run.correction.data && run.correction.shape != std::vector<int64_t>{2, params.out_channels})
-    node_.refuse("the correction A has shape " + run.correction.shape_text() + ", must be [2," +
+  if (run.correction.data && run.correction.shape != Shape{2, params.out_channels})
+    node_.refuse("the correction A has shape " + run.correction.shape.text() + ", must be [2," +
                  std::to_string(params.out_channels) + "]");
   run.shape = {run.x.shape[0], params.out_channels, 0, 0};
   return run;
@@ -189,9 +189,7 @@ void ConvNode::check_residual(ConvRun& run) const {
   if (run.z.shape.empty()) {
     run.z.data = nullptr;
   } else if (run.z.shape != run.shape) {
-    Tensor wanted;
-    wanted.shape = run.shape;
-    node_.refuse("the residual Z has shape " + run.z.shape_text() + ", the output " + wanted.shape_text());
+    node_.refuse("the residual Z has shape " + run.z.shape.text() + ", the output " + run.shape.text());
   }
 }
 

@@ -25,7 +25,7 @@ struct ConvRun {
   Tensor correction;  // [2,M], data is null without one
   int64_t hyperplanes;
   float tau;  // 0 when there is none
-  std::vector<int64_t> shape;
+  Shape shape;
 };
 
 class ConvNode {

@@ -22,7 +22,7 @@ haste_pool_params pool_params(const Node& node, bool is_max) {
 
 Tensor image_input(const Node& node, const OrtKernelContext* context) {
   const Tensor x = input(node.api(), context, 0, 1);
-  if (x.shape.size() != 4) node.refuse("X has shape " + x.shape_text() + ", must have 4 dimensions [N,C,H,W]");
+  if (x.shape.size() != 4) node.refuse("X has shape " + x.shape.text() + ", must have 4 dimensions [N,C,H,W]");
   return x;
 }
 

@@ -18,7 +18,7 @@ class HastePool {
 
   void compute(OrtKernelContext* context) const {
     const Tensor x = image_input(node_, context);
-    std::vector<int64_t> shape{x.shape[0], x.shape[1], 0, 0};
+    Shape shape{x.shape[0], x.shape[1], 0, 0};
     node_.named([&] { check(haste_pool_output_size(&params_, x.shape[2], x.shape[3], &shape[2], &shape[3])); });
     float* y = static_cast<float*>(output(api(), context, 0, 1, shape));
     SessionPool pool{api(), context};

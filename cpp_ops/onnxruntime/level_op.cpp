@@ -28,9 +28,9 @@ class HasteLevel {
 
   void compute(OrtKernelContext* context) const {
     const Tensor level = input(api(), context, 0, 2), table = input(api(), context, 1, 2);
-    if (level.elements() != 1) node_.refuse("the level has shape " + level.shape_text() + ", must be one value");
+    if (level.shape.elements() != 1) node_.refuse("the level has shape " + level.shape.text() + ", must be one value");
     if (table.shape.size() != 1 || table.shape[0] == 0)
-      node_.refuse("the table has shape " + table.shape_text() + ", must be [levels]");
+      node_.refuse("the table has shape " + table.shape.text() + ", must be [levels]");
     const int64_t row = std::max<int64_t>(*level.values<int64_t>(), 0), last = table.shape[0] - 1;
     if (row > last)
       node_.refuse("there is no level " + std::to_string(row) + "; this model's go from 0, dense, to " +

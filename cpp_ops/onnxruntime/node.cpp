@@ -93,18 +93,6 @@ void Node::refuse(const std::string& sentence, int code) const {
   throw Error{code, "'" + name_ + "': " + sentence};
 }
 
-int64_t Tensor::elements() const {
-  int64_t count = 1;
-  for (const int64_t d : shape) count *= d;
-  return count;
-}
-
-std::string Tensor::shape_text() const {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); i++) text += (i ? "," : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 Tensor tensor_of(const Api& api, const OrtValue* value) {
   Tensor tensor;
   if (!value) {
@@ -116,8 +104,8 @@ Tensor tensor_of(const Api& api, const OrtValue* value) {
   size_t rank = 0;
   OrtStatus* status = api.GetDimensionsCount(info, &rank);
   if (!status) {
-    tensor.shape.resize(rank);
-    status = api.GetDimensions(info, tensor.shape.data(), rank);
+    tensor.shape = Shape(rank);
+    status = api.GetDimensions(info, tensor.shape.data(), tensor.shape.stored());
   }
   if (!status) status = api.GetTensorElementType(info, &tensor.type);
   api.ReleaseTensorTypeAndShapeInfo(info);
@@ -132,7 +120,7 @@ Tensor input(const Api& api, const OrtKernelContext* context, size_t index, size
   return tensor_of(api, value);
 }
 
-void* output(const Api& api, OrtKernelContext* context, size_t index, size_t count, const std::vector<int64_t>& shape) {
+void* output(const Api& api, OrtKernelContext* context, size_t index, size_t count, const Shape& shape) {
   if (index >= count) return nullptr;
   OrtValue* value = nullptr;
   check(api, api.KernelContext_GetOutput(context, index, shape.data(), shape.size(), &value));

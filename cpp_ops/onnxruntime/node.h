@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "op.h"
+#include "shape.h"
 
 namespace haste::ort {
 
@@ -42,22 +43,20 @@ class Node {
 
 struct Tensor {
   int type = 0;  // an ElementType
-  std::vector<int64_t> shape;
+  Shape shape;
   void* data = nullptr;
 
   template <typename T>
   const T* values() const {
     return static_cast<const T*>(data);
   }
-  int64_t elements() const;
-  std::string shape_text() const;
 };
 
 Tensor tensor_of(const Api& api, const OrtValue* value);
 // Input i of a run; an absent optional one has no data and the shape {-1}.
 Tensor input(const Api& api, const OrtKernelContext* context, size_t index, size_t count);
 // Allocates output i; nullptr when the node does not ask for it.
-void* output(const Api& api, OrtKernelContext* context, size_t index, size_t count, const std::vector<int64_t>& shape);
+void* output(const Api& api, OrtKernelContext* context, size_t index, size_t count, const Shape& shape);
 
 // haste_parallel_for over the session's own thread pool.
 struct SessionPool {

@@ -27,7 +27,7 @@ class CudaHastePool {
 
   void compute(OrtKernelContext* context) const {
     const Tensor x = image_input(node_, context);
-    std::vector<int64_t> shape{x.shape[0], x.shape[1], 0, 0};
+    Shape shape{x.shape[0], x.shape[1], 0, 0};
     if (haste_pool_output_size(&params_, x.shape[2], x.shape[3], &shape[2], &shape[3]) != HASTE_OK)
       node_.refuse(haste_error_message());
     void* const y = output(api(), context, 0, 1, shape);
