@@ -9,6 +9,7 @@
 #include "haste/haste.h"
 #include "layout.h"
 #include "run_count.h"
+#include "schedule.h"
 
 namespace {
 
@@ -64,6 +65,11 @@ haste_status haste_conv_run_grouped(const haste_conv* conv, const haste_conv_run
     without_stats.hyperplanes = 0;
     return haste::run_conv(*conv, without_stats, labels, nullptr);
   });
+}
+
+haste_status haste_conv_schedule(const haste_conv* conv, const haste_conv_run_args* args, haste_schedule* schedule) {
+  if (!conv || !args || !schedule) return missing("conv, args and schedule");
+  return guarded([&] { return haste::schedule_of(*conv, *args, *schedule); });
 }
 
 haste_status haste_pool_output_size(const haste_pool_params* params, int64_t height, int64_t width, int64_t* out_height,

@@ -19,4 +19,19 @@ struct LayerRun {
   bool grouped() const { return plan || labels; }
 };
 
+// The run that a call asks for, whose sizes and hyperplanes were checked; without its correction.
+inline LayerRun layer_run(const haste_conv& conv, const haste_conv_run_args& args, int64_t out_height,
+                          int64_t out_width, const uint32_t* labels) {
+  LayerRun run{conv, conv.geometry, args};
+  run.out_height = out_height, run.out_width = out_width;
+  run.rows = ceil_div(out_height, run.g.patch);
+  run.columns = ceil_div(out_width, run.g.patch);
+  run.patches = args.batch * run.rows * run.columns;
+  run.plan = args.hyperplanes > 0 && !labels ? conv.hyperplanes->plan(static_cast<int>(args.hyperplanes)) : nullptr;
+  run.labels = labels;
+  run.gain = conv.unit_gain.data();
+  run.bias = conv.bias.data();
+  return run;
+}
+
 }  // namespace haste

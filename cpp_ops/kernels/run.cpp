@@ -27,16 +27,8 @@ class Run {
  public:
   Run(const haste_conv& conv, const haste_conv_run_args& args, int64_t out_height, int64_t out_width,
       const uint32_t* labels, uint32_t* codes)
-      : run_{conv, conv.geometry, args} {
-    const Geometry& g = conv.geometry;
-    run_.out_height = out_height, run_.out_width = out_width;
-    run_.labels = labels, run_.codes_out = codes;
-    run_.rows = ceil_div(out_height, g.patch);
-    run_.columns = ceil_div(out_width, g.patch);
-    run_.patches = args.batch * run_.rows * run_.columns;
-    run_.plan = args.hyperplanes > 0 && !labels ? conv.hyperplanes->plan(static_cast<int>(args.hyperplanes)) : nullptr;
-    run_.gain = conv.unit_gain.data();
-    run_.bias = conv.bias.data();
+      : run_(layer_run(conv, args, out_height, out_width, labels)) {
+    run_.codes_out = codes;
     if (run_.grouped() && args.correction) use_correction();
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cache_size.h"
+#include "check.h"
 #include "convolution.h"
 #include "preparation.h"
 
@@ -129,6 +130,19 @@ Slices slices(const LayerRun& run, int threads) {
     best = {static_cast<int>(ceil_div(run.g.blocks_out, count)), prepared};
   }
   return best;
+}
+
+haste_status schedule_of(const haste_conv& conv, const haste_conv_run_args& args, haste_schedule& schedule) {
+  if (const haste_status status = check_run(conv.params, args.batch, args.hyperplanes)) return status;
+  int64_t out_height = 0, out_width = 0;
+  if (const haste_status status = output_size(conv, args.height, args.width, &out_height, &out_width)) return status;
+  const LayerRun run = layer_run(conv, args, out_height, out_width, nullptr);
+  const int threads = conv.threads.load(std::memory_order_relaxed);
+  const TileLimits tile = tile_limits(run, std::min(threads, l2_cache_cores()));
+  const Slices slice = slices(run, threads);
+  schedule = {tile.stay, tile.patches, static_cast<int64_t>(tile.floats), slice.blocks,
+              slice.blocks ? slice.patches : 0};
+  return HASTE_OK;
 }
 
 }  // namespace haste

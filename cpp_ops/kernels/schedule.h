@@ -6,7 +6,7 @@
 // - Many patches are prepared first; then the blocks of a slice of the weights stay while the patches pass by, each of
 //   which meets all of them: windows cross the bus once per slice, the weights once. Best for few patches and many
 //   weights.
-// docs/membus.md has the formulas; haste_export/membus/analytic.py computes with the same.
+// docs/membus.md has the formulas; haste_export/membus/analytic.py computes with the same, and is tested to.
 #pragma once
 
 #include "tile.h"
@@ -27,5 +27,8 @@ struct Slices {
 };
 
 Slices slices(const LayerRun& run, int threads);
+
+// What a run of these args would choose now. x and y are not looked at.
+haste_status schedule_of(const haste_conv& conv, const haste_conv_run_args& args, haste_schedule& schedule);
 
 }  // namespace haste

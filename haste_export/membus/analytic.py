@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from haste_export.membus.geometry import Core
+from haste_export.membus.geometry import LINE, Core
 from haste_export.membus.layers import MemoryShape
 from haste_export.speed.tiling import Tiling, tiling
 
@@ -17,7 +17,7 @@ FLOAT = 4
 SUBTILE = 3  # output pixels along an axis that are computed together where patches have no tiles
 BLOCK = 16  # output channels whose weights are used together
 LANES = 4  # floats in a vector; windows are whole vectors
-# As in cpp_ops/kernels/schedule.cpp:
+# As in cpp_ops/kernels, schedule.cpp above all:
 GROUP, MAX_TILE = 4, 256  # patches: prepared together, most in a tile
 MIN_STAY, MAX_STAY = 72, 288  # output pixels of a tile beside weights that stay
 BLOCKS_AT_ONCE = 3  # of output channels, by the kernel that knows no transforms
@@ -25,6 +25,8 @@ PASSING = 2  # patches whose windows pass by while a slice of the weights stays:
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
 EXPECTED = 1 / 2  # of a patch's windows, after a usual merge
 HYPERPLANES = 14  # in use, for the size of the buffers that patches are prepared in
+APART = 48  # floats between the windows of two patches while they are prepared
+TABLE = 1024, 4096  # least and most entries for the buckets of few channels
 GEMM_COLUMNS = 128  # output pixels that ONNX Runtime's convolution unfolds and multiplies at a time
 
 
@@ -49,7 +51,7 @@ def stock(shape: MemoryShape, core: Core) -> Bytes:
     Runs of GEMM_COLUMNS output pixels are unfolded K-slice by K-slice and multiplied with all filters. Between two
     runs all weights pass by, so they are read again for every run unless they stay in the last cache.
     """
-    weights = _weights(shape, FLOAT)
+    weights = shape.filters * shape.channels * shape.kernel[0] * shape.kernel[1] * FLOAT
     passes = 1 if weights <= core.last_level.size else shape.batch * ceil(_pixels(shape) / GEMM_COLUMNS)
     return Bytes(_input(shape), passes * weights, 2 * _output(shape), shape.batch * _unfolded(shape, core))
 
@@ -73,8 +75,8 @@ class Schedule:
 
 
 def schedule(shape: MemoryShape, core: Core) -> Schedule:
-    """What the kernels choose for a layer on one core."""
-    size, block, weights = core.l2.size, _block(shape), _weights(shape, shape.weight_size)
+    """What the kernels choose for a layer on one core; tests/operator/test_schedule.py compares it with theirs."""
+    size, block, weights = core.l2.size, _block(shape), _packed(shape)
     window = round(EXPECTED * _windows(shape))
     lists = shape.channels * FLOAT
     pixels = shape.patch**2 * FLOAT * (shape.channels + shape.filters)
@@ -83,14 +85,12 @@ def schedule(shape: MemoryShape, core: Core) -> Schedule:
     preparation = _preparation(shape)
     stay = (size * 7 // 8 - weights - preparation * min(GROUP, least) // GROUP) // (window + lists + pixels)
     if stay >= least:
-        patches = min(stay, most)
-        if _patches(shape) > patches:
-            return Schedule("weights", patches * window // FLOAT)
+        return Schedule("weights", min(stay, most) * window // FLOAT)
     step = BLOCKS_AT_ONCE if _is_direct(shape) else 1
     floats = max((size * 7 // 8 - 2 * step * block) * window // (window + lists), GROUP * window) // FLOAT
     tile = floats * FLOAT
     best = Schedule("windows", floats)
-    if stay >= least or _patches(shape) * window <= tile:
+    if _patches(shape) * window <= tile:
         return best  # one tile
     blocks = ceil(shape.filters / BLOCK)
     columns = ceil(shape.output[1] / shape.patch)
@@ -121,7 +121,7 @@ def haste(shape: MemoryShape, core: Core, kept: float = 0.5, read: float = 1.0) 
         read: the share of channels whose filters are read at all; zero channels' are not.
     """
     plan = schedule(shape, core)
-    weights, windows = _weights(shape, shape.weight_size), round(kept * _patches(shape) * _windows(shape))
+    weights, windows = _packed(shape), round(kept * _patches(shape) * _windows(shape))
     passes, scratch = 1, 2 * windows  # windows are written, which fetches them first
     if plan.stays == "slice":
         passes = ceil(_patches(shape) / plan.patches)
@@ -175,9 +175,23 @@ def _whole_and_last(size: int, patch: int) -> tuple[int, int]:
 
 
 def _preparation(shape: MemoryShape) -> int:
-    """Bytes of the buffers that four patches are prepared in, roughly: windows, projections, table."""
-    patch = shape.channels * (_slot(shape) + HYPERPLANES) * FLOAT
-    return GROUP * patch + 8 * min(max(8 * shape.channels, 1024), 4096)
+    """Bytes of the buffers that a group of patches is prepared in, as cpp_ops/kernels/preparation.cpp takes them."""
+    channels, patch = ceil(shape.channels / BLOCK) * BLOCK, shape.patch
+    height, width = (patch + size - 1 for size in shape.kernel)
+    strip = (height * ((GROUP - 1) * patch + width) + (GROUP - 1) * patch + 1) * BLOCK * FLOAT
+    windows = GROUP * (channels * _slot(shape) + APART) * FLOAT
+    projections, codes = GROUP * channels * HYPERPLANES * FLOAT, GROUP * channels * 4
+    nonzero = GROUP * channels // BLOCK * 2
+    least, most = TABLE
+    table = 8 * max(least, min(_power_of_two(8 * channels), most), _power_of_two(2 * channels))
+    lists = 8 * [(channels + BLOCK) * 4]
+    return sum(
+        ceil(size / LINE) * LINE for size in (strip, windows, projections, codes, GROUP * 4, nonzero, table, *lists)
+    )
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 def _unfolded(shape: MemoryShape, core: Core) -> int:
@@ -226,8 +240,9 @@ def _output(shape: MemoryShape) -> int:
     return shape.batch * shape.filters * _pixels(shape) * FLOAT
 
 
-def _weights(shape: MemoryShape, size: int) -> int:
-    return shape.filters * shape.channels * shape.kernel[0] * shape.kernel[1] * size
+def _packed(shape: MemoryShape) -> int:
+    """Bytes of HasteConv's weights, in whole blocks."""
+    return ceil(shape.filters / BLOCK) * _block(shape)
 
 
 def _block(shape: MemoryShape) -> int:
