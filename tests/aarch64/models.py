@@ -26,7 +26,8 @@ class Layer:
 
 def _weights(layer: Layer, rng: np.random.Generator) -> NDArray[np.float32]:
     scale = (2.0 / (layer.channels * 9)) ** 0.5
-    return (rng.standard_normal((layer.filters, layer.channels, 3, 3)) * scale).astype(np.float32)
+    weights: NDArray[np.float64] = rng.standard_normal((layer.filters, layer.channels, 3, 3)) * scale
+    return weights.astype(np.float32)
 
 
 def _hyperplanes(rng: np.random.Generator) -> NDArray[np.int8]:

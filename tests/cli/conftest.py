@@ -15,7 +15,7 @@ from haste_export.cli.main import command
 from runtime_ops.library import LIBRARY_VARIABLE
 
 
-def haste(*arguments: str | Path) -> Result:
+def haste(*arguments: object) -> Result:
     """Run `haste` in this process; an exception that is no exit is the test's failure."""
     return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
 

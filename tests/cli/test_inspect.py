@@ -18,7 +18,7 @@ from haste_export.inspection import break_even
 from .conftest import conv_chain, haste
 
 
-def inspect(*arguments: str | Path) -> dict[str, Any]:
+def inspect(*arguments: object) -> dict[str, Any]:
     """Run it and read its JSON."""
     result = haste("inspect", *arguments, "--json", "-")
     assert result.exit_code == 0, result.output

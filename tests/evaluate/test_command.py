@@ -13,7 +13,7 @@ from haste_export.cli.export import command as export_command
 from haste_export.data import sample_file, sample_images, sample_model
 
 
-def haste_eval(*arguments: str | Path) -> Result:
+def haste_eval(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(sample_model()), *map(str, arguments)])
 
 

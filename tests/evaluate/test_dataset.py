@@ -18,7 +18,7 @@ def image_model(shape: list[int | str]) -> onnx.ModelProto:
     return helper.make_model(helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y]))
 
 
-NCHW = ["n", 3, 4, 5]
+NCHW: list[int | str] = ["n", 3, 4, 5]
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
 
 

@@ -44,7 +44,8 @@ def filters(out_channels: int, in_channels: int, *kernel: int, seed: int = 0) ->
     """Random weights, scaled so that activations keep their size."""
     rng = np.random.default_rng([seed, out_channels, in_channels, *kernel])
     fan_in = in_channels * int(np.prod(kernel))
-    return (rng.standard_normal((out_channels, in_channels, *kernel)) / np.sqrt(fan_in)).astype(np.float32)
+    values: Array = rng.standard_normal((out_channels, in_channels, *kernel)) / np.sqrt(fan_in)
+    return values.astype(np.float32)
 
 
 def vector(count: int, seed: int = 0, *, low: float = -1.0, high: float = 1.0) -> Array:

@@ -40,7 +40,7 @@ def break_a_pass(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(RemoveIdentities, "call", fail)
 
 
-def haste(*arguments: str | Path) -> Result:
+def haste(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
 
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -389,7 +390,8 @@ def test_small_files_are_replaced_in_one_step(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(13, "no", str(place))
 
     monkeypatch.setattr(Path, "replace", fail)
-    for write in (lambda: write_text("new", file), lambda: write_json({}, file)):
+    writes: tuple[Callable[[], None], ...] = (lambda: write_text("new", file), lambda: write_json({}, file))
+    for write in writes:
         with pytest.raises(OutputError, match="cannot write"):
             write()
     assert file.read_bytes() == "é\n".encode()

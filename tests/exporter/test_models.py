@@ -82,7 +82,7 @@ def conv_cases() -> dict[str, onnx.ModelProto]:
     found = {}
     for case in load_model_tests(kind="node"):
         # Older versions of onnx ship files, newer ones make the models when they are asked for.
-        model = case.model if case.model is not None else onnx.load(Path(case.model_dir) / "model.onnx")
+        model = case.model if case.model is not None else onnx.load(Path(str(case.model_dir)) / "model.onnx")
         if any(node.op_type == "Conv" for node in model.graph.node):
             found[case.name] = model
     return found

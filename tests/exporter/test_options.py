@@ -51,8 +51,9 @@ def test_names_match_whole_and_patterns_anywhere() -> None:
 
 @pytest.mark.parametrize("flag", ["include", "exclude"])
 def test_a_name_that_matches_nothing_is_an_error(flag: str) -> None:
+    options: dict[str, Any] = {flag: ("nowhere",)}
     with pytest.raises(OptionError, match=f"--{flag} nowhere matches no Conv"):
-        NameFilter(Options(**{flag: ("nowhere",)}), ["a", "b"])
+        NameFilter(Options(**options), ["a", "b"])
 
 
 def test_options_are_json() -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +129,7 @@ def test_half_weights_take_half_the_file(tmp_path: Path) -> None:
     for weights in ("packed", "fp16"):
         for external in (False, True):
             out = tmp_path / f"{weights}{external}.onnx"
-            options = {"skip_first": 0, "select": "all", "weights": weights, "external_data": external}
+            options: dict[str, Any] = {"skip_first": 0, "select": "all", "weights": weights, "external_data": external}
             _, report = compress_with_report(tmp_path / "net.onnx", out, **options)
             files = [out, *([Path(f"{out}.data")] if external else [])]
             sizes[weights, external] = sum(file.stat().st_size for file in files)

@@ -149,10 +149,9 @@ def test_every_layer_computes_what_the_reference_does(count: int) -> None:
     values = {**feeds, **dict(zip(names, run(small, feeds, library=True), strict=True))}
     for node in nodes:
         given = attributes(node)
-        constants = [initializer(small, name) for name in node.input[1:4]]
-        expected = haste_conv(
-            values[node.input[0]], *constants, count, pads=tuple(given["pads"]), patch=PATCHES[node.name]
-        )
+        weights, bias, planes = (initializer(small, name) for name in node.input[1:4])
+        pads, patch = tuple(given["pads"]), PATCHES[node.name]
+        expected = haste_conv(values[node.input[0]], weights, bias, planes, count, pads=pads, patch=patch)
         assert relative_error([expected.y], [values[node.output[0]]]) < 1e-5, node.name
         np.testing.assert_array_equal(values[node.output[1]], expected.stats, err_msg=node.name)
 

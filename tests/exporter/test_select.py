@@ -82,7 +82,7 @@ def test_a_bias_from_outside_stays() -> None:
 
 def test_quantised_weights_stay() -> None:
     body = "d = DequantizeLinear (q, scale, zero)\n[layer] y = Conv (x, d)"
-    constants = {
+    constants: dict[str, Array] = {
         "q": np.ones((16, 16, 3, 3), np.int8),
         "scale": np.array(0.5, np.float32),
         "zero": np.array(0, np.int8),

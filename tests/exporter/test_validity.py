@@ -62,7 +62,7 @@ def test_what_looks_wrong_and_is_not(model: onnx.ModelProto) -> None:
     in_branch(model, "p")
     model.graph.node.reverse()  # the order is no condition
     model.graph.node[0].input.append("")  # an optional input that is not given
-    names = helper.make_tensor("s", TensorProto.STRING, [2], [b"a", b"b"])
+    names = numpy_helper.from_array(np.array(["a", "b"], object), "s")
     four_bits = helper.make_tensor("i", TensorProto.INT4, [3], [1, 2, 3])
     none = numpy_helper.from_array(np.zeros((0, 4), np.float32), "n")
     written = helper.make_tensor("f", TensorProto.FLOAT, [2], [1.0, 2.0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import Structure, c_float, c_int, c_int64, c_void_p
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class ConvParams(Structure):
 class CommonRunArgs(Structure):
     """What the run arguments of the CPU's and of the CUDA kernels begin with."""
 
-    _fields_ = (
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
         ("x", c_void_p),
         ("batch", c_int64),
         ("height", c_int64),

@@ -101,10 +101,11 @@ def test_a_pool_that_fails_the_helpers(pool: Callable[[], ParallelFor]) -> None:
     params = PoolParams()
     params.is_max = 1
     params.kernel_h = params.kernel_w = params.stride_h = params.stride_w = 2
-    for run in (
+    runs: tuple[Callable[[], object], ...] = (
         lambda: native.pool(x, params, ("NCHW", "NCHW"), pool()),
         lambda: native.reorder(x, ("NCHW", "blocked"), pool()),
-    ):
+    )
+    for run in runs:
         with pytest.raises(NativeError) as error:
             run()
         assert error.value.status == NOT_RUN

@@ -24,7 +24,8 @@ NESTED = tuple(TILINGS)
 def rational(rng: np.random.Generator, shape: tuple[int, ...]) -> Rationals:
     """Fractions whose numerators and denominators have two digits."""
     above, below = rng.integers(-50, 50, shape).tolist(), rng.integers(1, 50, shape).tolist()
-    return np.vectorize(Fraction, otypes=[object])(above, below)
+    fractions: Rationals = np.vectorize(Fraction, otypes=[object])(above, below)
+    return fractions
 
 
 def exact_convolution(g: Rationals, d: Rationals) -> Rationals:
@@ -165,7 +166,8 @@ def share_of_bound(change: Change, patch: int, buckets: int, seed: int) -> Float
     exact = np.einsum("bmk,bkp->mp", filters.astype(np.float64), taps(inputs.astype(np.float64), (3, 3), patch))
     sizes, magnitudes = (np.abs(values).astype(np.float64) for values in (filters, inputs))
     bound = gamma(form.roundings(buckets)) * form.magnitude(sizes, magnitudes, patch)
-    return np.abs(by_form(Form(axes, axes), filters, inputs, patch) - exact) / bound
+    share: Float64 = np.abs(by_form(Form(axes, axes), filters, inputs, patch) - exact) / bound
+    return share
 
 
 @pytest.mark.parametrize("scaled", [as_it_is, integer_kernel])

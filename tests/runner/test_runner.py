@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -84,7 +86,7 @@ def run(
 
 def test_types_and_shapes_survive(runner: Path, runtime: str, everything: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    values = {
+    values: dict[str, npt.NDArray[Any]] = {
         "float": rng.standard_normal((4, 3)).astype(np.float32),
         "double": rng.standard_normal((4, 3)),
         "int64": rng.integers(-(2**62), 2**62, (4, 3)),
@@ -126,7 +128,7 @@ def test_raw_input_equals_npy(runner: Path, runtime: str, pair: tuple[Path, Path
 
 
 def test_random_input_depends_on_the_seed_alone(runner: Path, runtime: str, everything: Path, tmp_path: Path) -> None:
-    def values(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    def values(seed: int) -> npt.NDArray[np.float16]:
         out = tmp_path / "out.npy"
         shape = ["--input-shape", "in_float16:50,3"]
         assert (
@@ -135,7 +137,8 @@ def test_random_input_depends_on_the_seed_alone(runner: Path, runtime: str, ever
             ).returncode
             == 0
         )
-        return np.load(out)
+        loaded: npt.NDArray[np.float16] = np.load(out)
+        return loaded
 
     first = values(1)
     np.testing.assert_array_equal(first, values(1))

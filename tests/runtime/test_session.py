@@ -26,8 +26,9 @@ def exact(x: Array) -> Array:
 
 def test_runs_natively(probe_input: Array) -> None:
     session = Session(PROBE_MODEL)
-    assert session.native is None
+    before = session.native
     _, stats = session.run({"X": probe_input})
+    assert before is None
     assert session.native is True
     assert stats[0] == 4  # 5x5 outputs in patches of 3x3
 

@@ -47,7 +47,7 @@ class FakeTimer:
         convs = [node for node in model.graph.node if node.op_type == "Conv"]
         hastes = _hastes(model)
         layouts = [attributes(node)[end] for node in hastes for end in ("x_layout", "y_layout")]
-        conversions = layouts.count(NCHW) + sum(node.op_type == REORDER for node in model.graph.node)
+        conversions: int = layouts.count(NCHW) + sum(node.op_type == REORDER for node in model.graph.node)
         # Lone layers pay no conversions: chains are what these tests are about.
         price = self.convert if len(convs) + len(hastes) > 1 else 0.0
         own = sum(self.haste.get(node.name, 1.0) for node in hastes)

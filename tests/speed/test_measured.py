@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from tests.speed.fakes import FakeTimer, chain
 GAINS = {"a": 0.5, "b": 0.5, "c": 0.5}
 
 
-def selected(timer: FakeTimer, **options: object) -> tuple[object, Report]:
+def selected(timer: FakeTimer, **options: Any) -> tuple[object, Report]:
     return compress_with_report(chain(), select="measured", timing=Timing(timer=timer), **options)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from haste_export.torch.functional import group  # noqa: E402
-from tools.evidence import merging  # noqa: E402
+import torch
+
+from haste_export.torch.functional import group
+from tools.evidence import merging
 
 
 @pytest.fixture

@@ -8,21 +8,25 @@ import numpy as np
 import onnx
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
-from haste_export.errors import OptionError  # noqa: E402
-from haste_export.hyperplanes import draw_hyperplanes  # noqa: E402
-from haste_export.reference import group as reference_group  # noqa: E402
-from haste_export.reference import hash_codes, haste_conv  # noqa: E402
-from haste_export.torch import HasteConv2d, compress, export, layers, set_hyperplanes  # noqa: E402
-from haste_export.torch.functional import group, haste_conv2d  # noqa: E402
-from haste_export.torch.functional import hash_codes as torch_codes  # noqa: E402
-from runtime_ops import Session  # noqa: E402
-from tests.built import require_library  # noqa: E402
+from haste_export.contract import Merge
+from haste_export.errors import OptionError
+from haste_export.hyperplanes import draw_hyperplanes
+from haste_export.patches import Patch
+from haste_export.reference import Pads, hash_codes, haste_conv
+from haste_export.reference import group as reference_group
+from haste_export.torch import HasteConv2d, compress, export, layers, set_hyperplanes
+from haste_export.torch.functional import group, haste_conv2d
+from haste_export.torch.functional import hash_codes as torch_codes
+from runtime_ops import Session
+from tests.built import require_library
 
-CASES = [
+Case = tuple[int, int, int, int, tuple[int, int], Pads, int]
+CASES: list[Case] = [
     # C, M, H, W, kernel, pads (top, left, bottom, right), patch
     (16, 8, 9, 9, (3, 3), (1, 1, 1, 1), 3),
     (33, 5, 10, 7, (3, 3), (1, 1, 1, 1), 3),
@@ -32,7 +36,7 @@ CASES = [
 ]
 
 
-def tensors(case: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, ...]:
+def tensors(case: Case, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     channels, outputs, height, width, kernel, _, patch = case
     rng = np.random.default_rng(seed)
     x = np.maximum(rng.standard_normal((2, channels, height, width)), 0).astype(np.float32)
@@ -44,7 +48,7 @@ def tensors(case: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_codes_are_bit_identical_to_the_reference(case: tuple[int, ...]) -> None:
+def test_codes_are_bit_identical_to_the_reference(case: Case) -> None:
     rng = np.random.default_rng(1)
     for channels in (1, case[0], 50):
         cut = rng.standard_normal((40, channels, 25)).astype(np.float32)
@@ -66,12 +70,12 @@ def test_codes_are_bit_identical_to_the_reference(case: tuple[int, ...]) -> None
     ("merge", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.1), ("norm", 0.0), ("norm", 0.1)]
 )
 @pytest.mark.parametrize("count", [0, 4, 12])
-def test_values_are_the_operators(case: tuple[int, ...], merge: str, tau: float, count: int) -> None:
+def test_values_are_the_operators(case: Case, merge: Merge, tau: float, count: int) -> None:
     x, weight, bias, planes = tensors(case)
     pads, patch = case[5], case[6]
     expected = haste_conv(x, weight, bias, planes, count, pads=pads, patch=patch, merge_how=merge, tau=tau).y
-    inputs = (torch.from_numpy(array) for array in (x, weight, bias, planes))
-    y = haste_conv2d(*inputs, count, pads=pads, patch=patch, merge=merge, tau=tau)
+    own_x, own_weight, own_bias, own_planes = (torch.from_numpy(array) for array in (x, weight, bias, planes))
+    y = haste_conv2d(own_x, own_weight, own_bias, own_planes, count, pads=pads, patch=patch, merge=merge, tau=tau)
     scale = np.abs(weight).sum(axis=(1, 2, 3)).max() * np.abs(x).max()
     np.testing.assert_allclose(y.numpy(), expected, atol=float(scale) * 2**-22)
 
@@ -93,7 +97,9 @@ class Network(nn.Module):
 @pytest.fixture
 def network() -> Network:
     torch.manual_seed(0)
-    return Network().eval()
+    made = Network()
+    made.eval()
+    return made
 
 
 X = torch.randn(2, 3, 12, 15, generator=torch.Generator().manual_seed(1))
@@ -113,7 +119,11 @@ def test_compress_swaps_what_is_eligible_and_leaves_the_original(network: Networ
 
 
 def test_patches(network: Network) -> None:
-    for patch, expected in (("auto", {"one": 7, "two.0": 3}), (5, {"one": 5, "two.0": 5})):
+    choices: list[tuple[Patch, dict[str, int]]] = [
+        ("auto", {"one": 7, "two.0": 3}),
+        (5, {"one": 5, "two.0": 5}),
+    ]
+    for patch, expected in choices:
         assert {name: layer.patch for name, layer in layers(compress(network, patch=patch))} == expected
     with pytest.raises(OptionError, match="patch must be auto or 1 to 16, not 0"):
         compress(network, patch=0)
