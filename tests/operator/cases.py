@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from haste_export.contract import MERGES
 from haste_export.reference import Float32, Geometry, HasteResult, Labels, Pads, haste_conv, windows
 from tests.operator import native
-from tests.operator.c_api import ConvOptions
+from tests.operator.c_api import ConvOptions, Output
 
 CHANNELS = (1, 2, 3, 15, 16, 17, 31, 33, 48, 64)
 OUTPUTS = (1, 15, 16, 17, 20, 33)
@@ -155,7 +155,7 @@ class Problem:
     def native_conv(self) -> native.Conv:
         return native.Conv(self.weights, self.bias, self.hyperplanes, self.case.options)
 
-    def native_run(self, conv: native.Conv, parallel: native.ParallelFor | None = None) -> native.Output:
+    def native_run(self, conv: native.Conv, parallel: native.ParallelFor | None = None) -> Output:
         case = self.case
         return conv.run(self.x, case.count, tau=case.tau, residual=self.residual, labels=self.labels, parallel=parallel)
 

@@ -25,7 +25,7 @@ def correction_of(problem: Problem) -> Float32:
     )
 
 
-def expected_from(plain: Float32, problem: Problem, correction: Float32) -> tuple[NDArray[Any], NDArray[Any]]:
+def expected_from(plain: NDArray[Any], problem: Problem, correction: Float32) -> tuple[NDArray[Any], NDArray[Any]]:
     """Values and bound, from a run without correction, residual and activation."""
     gain, shift = (row.astype(np.float64)[:, None, None] for row in correction)
     bias = problem.bias.astype(np.float64)[:, None, None]

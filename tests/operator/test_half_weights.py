@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ BUCKETS = {
 @pytest.mark.parametrize("w_layout", ["OIHW", "packed"])
 @pytest.mark.parametrize("buckets", BUCKETS.values(), ids=BUCKETS)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda case: f"{case.kernel}-{case.height}x{case.width}-{case.patch}")
-def test_same_bits_as_float32(isa: str, shape: Case, buckets: dict[str, object], w_layout: str, merge_how: str) -> None:
+def test_same_bits_as_float32(isa: str, shape: Case, buckets: dict[str, Any], w_layout: str, merge_how: str) -> None:
     case = replace(shape, **buckets, w_layout=w_layout, w_type="float16", merge_how=merge_how, residual=True, seed=3)
     half = build(case)
     single = replace(half, case=replace(case, w_type="float32"))

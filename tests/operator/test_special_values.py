@@ -99,7 +99,8 @@ def outputs_of(position: int, size: int, patch: int, tiling: tuple[int, ...]) ->
     tile = of_offset[outputs - start]
     first = start + np.cumsum((0, *tiling))[tile]
     last = np.minimum(first + np.array(tiling)[tile] + 1, start + patch + 1)
-    return (first <= position) & (position <= last)
+    seen: NDArray[np.bool_] = (first <= position) & (position <= last)
+    return seen
 
 
 @pytest.mark.parametrize("isa", ISAS)
