@@ -1,9 +1,11 @@
 // Times the stages of HasteConv one by one:
 // haste-bench-kernels [SHAPES] [--isa NAME] [--hyperplanes L] [--weights float32|fp16] [--patch P]
 //
-// Prints, per layer of a text file of shapes: nanoseconds per patch of each stage; for the convolution also the rate as
-// the direct convolution of the merged channels would count it (2 * taps * P * P per bucket and output channel, plus
-// the merge), its share of this core's measured multiply-add peak, and the bytes of weights it reads.
+// Prints, per layer of a text file of shapes: nanoseconds per patch of each stage, of one tile as the library makes
+// them; for the convolution also the rate as the direct convolution of the merged channels would count it (2 * taps per
+// bucket, output channel and pixel, plus the merge), its share of this core's measured multiply-add peak, and the bytes
+// of weights it reads; and nanoseconds per patch of the whole layer, which has its first tile, its edges, and another
+// order of work where slices of the weights stay in the cache.
 
 #include <algorithm>
 #include <chrono>
@@ -67,47 +69,47 @@ bool parse(int argc, char** argv, Options& options) {
   return options.hyperplanes >= 1 && options.hyperplanes <= HASTE_MAX_HYPERPLANES && options.patch >= 0;
 }
 
-struct Rate {
-  double nanoseconds, flops, bytes;  // per patch
-};
-
-Rate convolution(Layer& layer) {
-  const haste::Geometry& g = layer.geometry();
-  const double time = seconds([&] { layer.convolve(); }) / layer.tile();
-  const double filters = static_cast<double>(g.blocks_out) * haste::kBlock, taps = g.taps();
-  const double flops = filters * taps * (2.0 * g.patch * g.patch * layer.buckets() + 2 * layer.members());
-  const double block_bytes = static_cast<double>(layer.block_bytes()) / g.channels;
-  return {time * 1e9, flops, g.blocks_out * block_bytes * (layer.singles() + layer.members())};
+// Of one patch.
+double nanoseconds(Layer& layer, void (Layer::*stage)()) {
+  return seconds([&] { (layer.*stage)(); }) / layer.patches() * 1e9;
 }
 
-void print_convolution(const char* name, const Rate& rate, double peak) {
-  std::printf("  %-22s %9.0f ns %7.1f GFLOP/s %5.0f %% of peak %7.1f GB/s\n", name, rate.nanoseconds,
-              rate.flops / rate.nanoseconds, 100 * rate.flops / rate.nanoseconds / (peak * 1e-9),
-              rate.bytes / rate.nanoseconds);
+// Times the convolution of the tile that was prepared last, and prints it.
+double print_convolution(const char* name, Layer& layer, double peak) {
+  const double time = nanoseconds(layer, &Layer::convolve);
+  const haste::bench::Work work = layer.work();
+  std::printf("  %-22s %9.0f ns %7.1f GFLOP/s %5.0f %% of peak %7.1f GB/s\n", name, time, work.flops / time,
+              100 * work.flops / time / (peak * 1e-9), work.weight_bytes / time);
+  return time;
+}
+
+void print_time(const char* name, double time) {
+  std::printf("  %-22s %9.0f ns\n", name, time);
 }
 
 void bench(const Shape& shape, const Options& options, double peak) {
   Layer layer(shape, options.patch, options.hyperplanes, 0.5, options.weights);
-  std::printf("%d -> %d, %dx%d, kernel %dx%d, patch %d\n", shape.channels, shape.filters, shape.height, shape.width,
-              shape.kernel_h, shape.kernel_w, layer.geometry().patch);
-  const int group = layer.group();
-  const double gather = seconds([&] { layer.hash(0); }) / group;
-  const double hash = seconds([&] { layer.hash(options.hyperplanes); }) / group;
-  const double merge = seconds([&] { layer.merge(false); }) / layer.tile();
-  std::printf(
-      "  %-22s %9.0f ns\n  %-22s %9.0f ns\n  %-22s %9.0f ns  (%.0f buckets, %.0f members merged of %d channels)\n",
-      "gather", gather * 1e9, "hash", (hash - gather) * 1e9, "group and merge", merge * 1e9, layer.buckets(),
-      layer.members(), shape.channels);
-  const Rate hashed = convolution(layer);
-  print_convolution("convolve as hashed", hashed, peak);
-  std::printf("  %-22s %9.0f %%\n", "overhead",
-              100 * (hash + merge) * 1e9 / ((hash + merge) * 1e9 + hashed.nanoseconds));
+  const double whole = seconds([&] { layer.run(); }) / static_cast<double>(layer.all_patches()) * 1e9;
+  const double gathered = nanoseconds(layer, &Layer::gather);
+  const double hashed = nanoseconds(layer, &Layer::gather_and_hash);
+  const double prepared = nanoseconds(layer, &Layer::prepare);
+  const haste::bench::Work work = layer.work();
+  std::printf("%d -> %d, %dx%d, kernel %dx%d, patch %d: %d of %lld patches, %.0f buckets, %.0f members merged\n",
+              shape.channels, shape.filters, shape.height, shape.width, shape.kernel_h, shape.kernel_w,
+              layer.geometry().patch, layer.patches(), static_cast<long long>(layer.all_patches()), work.buckets,
+              work.members);
+  print_time("gather", gathered);
+  print_time("hash", hashed - gathered);
+  print_time("group and merge", prepared - hashed);
+  const double convolved = print_convolution("convolve as hashed", layer, peak);
+  std::printf("  %-22s %9.0f %%\n", "overhead", 100 * prepared / (prepared + convolved));
+  print_time("the whole layer", whole);
   for (const int members : {1, 2, 4}) {
     if (shape.channels % members) continue;
-    layer.regular_buckets(members);
+    layer.prepare_buckets_of(members);
     char name[32];
     std::snprintf(name, sizeof name, "convolve, %d a bucket", members);
-    print_convolution(name, convolution(layer), peak);
+    print_convolution(name, layer, peak);
   }
 }
 

@@ -1,12 +1,12 @@
-// A layer with made-up weights and activations, opened up so that its stages can be timed one by one.
+// A layer with made-up weights and activations, whose stages are run one by one, by the code that runs them in a layer.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "conv.h"
-#include "kernels.h"
+#include "convolution.h"
+#include "preparation.h"
 
 namespace haste::bench {
 
@@ -19,49 +19,50 @@ struct AlignedDeleter {
 };
 template <typename T>
 using Aligned = std::unique_ptr<T[], AlignedDeleter>;
-template <typename T>
-Aligned<T> aligned(size_t count);  // zeroed
 
+// What the convolution of a tile is counted with, per patch.
+struct Work {
+  double buckets, members;  // all buckets; members of those of two and more
+  double flops;             // of the direct convolution of the buckets, and of the merge of their filters
+  double weight_bytes;      // read
+};
+
+// Stages work on one tile of patches, from the middle of the image on, as large as the library makes it.
 class Layer {
  public:
   // patch: 0 for the one that 3x3 kernels are fastest at, 7, and 3 for others.
   Layer(const Shape& shape, int patch, int hyperplanes, double correlated, haste_weight_type weights);
 
-  // One group of patches in the middle of the image, gathered and, with hyperplanes, hashed.
-  void hash(int hyperplanes);
-  // Groups and merges the patches of the last hash.
-  void merge(bool dense);
-  // Gives every patch of the tile the same bucket sizes: all channels in buckets of `members`.
-  void regular_buckets(int members);
-  // Every output channel of `tile` patches.
+  void gather();
+  void gather_and_hash();
+  // Gathers, hashes, groups and merges: what convolve() then meets.
+  void prepare();
+  // The same with channels taken at random into buckets of `members` each.
+  void prepare_buckets_of(int members);
+  // Every output channel of the tile that was prepared last.
   void convolve();
+  // The whole layer.
+  void run();
 
   const Geometry& geometry() const { return conv_->geometry; }
-  ptrdiff_t block_bytes() const { return conv_->block_bytes; }
-  int tile() const { return kTile; }
-  double buckets() const;  // per patch of the tile
-  double singles() const;
-  int group() const;       // patches per hash
-  double members() const;  // of merged buckets, per patch of the tile
-
-  static constexpr int kTile = 12;
+  int patches() const { return tile_.patches; }  // of the last tile
+  int64_t all_patches() const { return layer_->patches; }
+  Work work() const;
 
  private:
-  Shape shape_;
+  void fill(const HashPlan* plan, const uint32_t* labels, uint32_t* codes);
+
+  Aligned<char> weights_, scratch_;
+  Aligned<float> image_, output_;
   std::unique_ptr<haste_conv> conv_;
-  Aligned<char> weights_;
-  Aligned<float> image_, strip_, windows_, projections_, merged_, output_, taps_;
-  Aligned<uint32_t> codes_;
-  std::vector<uint16_t> nonzero_;
-  uint32_t zero_code_[kGroup] = {};
+  haste_conv_run_args args_{};
   const HashPlan* plan_ = nullptr;
-  std::vector<std::vector<int32_t>> lists_;
-  std::vector<std::vector<float>> coefficients_;
-  PatchWork work_[kTile] = {};
-  std::vector<uint64_t> table_;
-  std::vector<int32_t> group_[7];
-  std::vector<uint32_t> kept_codes_;
-  GroupScratch scratch_{};
+  std::vector<uint32_t> labels_, codes_;  // [patches, C]
+  std::unique_ptr<LayerRun> layer_;
+  TileLimits limits_{};
+  Tile tile_;
+  std::unique_ptr<Preparation> preparation_;
+  std::unique_ptr<Convolution> convolution_;
 };
 
 }  // namespace haste::bench
