@@ -1,10 +1,9 @@
 #include "conv.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include "check.h"
+#include "dispatch.h"
 #include "error.h"
 #include "scratch.h"
 
@@ -37,35 +36,6 @@ static_assert(static_cast<int>(WeightType::kFloat32) == HASTE_WEIGHTS_FLOAT32 &&
                   static_cast<int>(WeightType::kFloat16) == HASTE_WEIGHTS_FLOAT16,
               "haste_weight_type and WeightType");
 
-Geometry make_geometry(const haste_conv_params& p, int lanes) {
-  Geometry g;
-  g.channels = static_cast<int>(p.in_channels);
-  g.filters = static_cast<int>(p.out_channels);
-  g.blocks_in = static_cast<int>(ceil_div(g.channels, kBlock));
-  g.blocks_out = static_cast<int>(ceil_div(g.filters, kBlock));
-  g.kernel_h = static_cast<int>(p.kernel_h);
-  g.kernel_w = static_cast<int>(p.kernel_w);
-  g.patch = static_cast<int>(p.patch);
-  g.window_h = g.patch + g.kernel_h - 1;
-  g.window_w = g.patch + g.kernel_w - 1;
-  g.window = g.window_h * g.window_w;
-  g.strip_w = (kGroup - 1) * g.patch + g.window_w;
-  const bool square3 = g.kernel_h == 3 && g.kernel_w == 3;
-  if (const Tiling t = tiling(g.patch); square3 && t.exists()) {
-    g.form = Form::kNested;
-    g.slot = t.slot();
-    g.bucket_slot = t.bucket_slot(g.patch, g.patch);
-    return g;
-  }
-  if (square3 && g.patch == kSubtile) g.form = Form::kColumns;
-  // The last subtile of a patch that is no multiple of three reads past the window; nobody uses what it makes of that.
-  const int64_t reach = round_up(g.patch, kSubtile) - 1;
-  const int64_t last = (reach + g.kernel_h - 1) * g.window_w + reach + g.kernel_w - 1;
-  g.slot = static_cast<int>(round_up(last + 1 > g.window ? last + 1 : g.window, lanes));
-  g.bucket_slot = g.slot;
-  return g;
-}
-
 // OIHW [M,C,kH,kW] to [ceil(M/16)][C][kH*kW][16].
 template <typename Weight>
 void pack(const Geometry& g, const Weight* oihw, Weight* packed) {
@@ -79,43 +49,13 @@ void pack(const Geometry& g, const Weight* oihw, Weight* packed) {
         }
 }
 
-const Kernels* find(const char* name) {
-  for (const Kernels* const* k = available_kernels(); *k; k++)
-    if (!std::strcmp((*k)->isa, name)) return *k;
-  return nullptr;
-}
-
-std::atomic<const Kernels*>& selection() {
-  static std::atomic<const Kernels*> selected{[] {
-    const char* name = std::getenv("HASTE_ISA");
-    const Kernels* wanted = name && *name ? find(name) : nullptr;
-    return wanted ? wanted : *available_kernels();
-  }()};
-  return selected;
-}
-
 }  // namespace
-
-const Kernels* selected_kernels() {
-  return selection().load();
-}
-
-haste_status select_kernels(const char* name) {
-  const Kernels* kernels = name ? find(name) : nullptr;
-  if (!kernels)
-    return fail(HASTE_UNSUPPORTED, "instruction set '%s' is not compiled in or not supported here", name ? name : "");
-  selection().store(kernels);
-  return HASTE_OK;
-}
 
 haste_status create_conv(const haste_conv_params& params, const void* weights, const float* bias, const int8_t* rows,
                          std::unique_ptr<haste_conv>& conv) {
   if (const haste_status status = check_conv(params)) return status;
   if (!weights || !bias || !rows) return fail(HASTE_INVALID_ARGUMENT, "weights, bias and hyperplanes must be given");
-  const char* wanted = std::getenv("HASTE_ISA");
-  if (wanted && *wanted && !find(wanted))
-    return fail(HASTE_UNSUPPORTED, "HASTE_ISA=%s is not compiled in or not supported by this processor", wanted);
-
+  if (const haste_status status = check_wanted_kernels()) return status;
   auto made = std::make_unique<haste_conv>();
   made->params = params;
   made->kernels = selected_kernels();

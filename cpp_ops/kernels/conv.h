@@ -32,10 +32,6 @@ struct haste_conv {
 
 namespace haste {
 
-// The kernels that convs created from now on use.
-const Kernels* selected_kernels();
-haste_status select_kernels(const char* name);
-
 haste_status create_conv(const haste_conv_params& params, const void* weights, const float* bias,
                          const int8_t* hyperplanes, std::unique_ptr<haste_conv>& conv);
 haste_status output_size(const haste_conv& conv, int64_t height, int64_t width, int64_t* out_height,

@@ -1,6 +1,10 @@
-// Which instruction sets are compiled in, and which of them this processor has.
+#include "dispatch.h"
 
-#include "kernels.h"
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+#include "error.h"
 
 namespace haste {
 
@@ -41,11 +45,50 @@ struct Available {
   }
 };
 
+const Kernels* find(const char* name) {
+  for (const Kernels* const* k = available_kernels(); *k; k++)
+    if (!std::strcmp((*k)->isa, name)) return *k;
+  return nullptr;
+}
+
+// nullptr if the environment names none.
+const char* wanted_kernels() {
+  const char* name = std::getenv("HASTE_ISA");
+  return name && *name ? name : nullptr;
+}
+
+std::atomic<const Kernels*>& selection() {
+  static std::atomic<const Kernels*> selected{[] {
+    const char* name = wanted_kernels();
+    const Kernels* wanted = name ? find(name) : nullptr;
+    return wanted ? wanted : *available_kernels();
+  }()};
+  return selected;
+}
+
 }  // namespace
 
 const Kernels* const* available_kernels() {
   static const Available available;
   return available.list;
+}
+
+const Kernels* selected_kernels() {
+  return selection().load();
+}
+
+haste_status select_kernels(const char* name) {
+  const Kernels* kernels = name ? find(name) : nullptr;
+  if (!kernels)
+    return fail(HASTE_UNSUPPORTED, "instruction set '%s' is not compiled in or not supported here", name ? name : "");
+  selection().store(kernels);
+  return HASTE_OK;
+}
+
+haste_status check_wanted_kernels() {
+  const char* name = wanted_kernels();
+  if (!name || find(name)) return HASTE_OK;
+  return fail(HASTE_UNSUPPORTED, "HASTE_ISA=%s is not compiled in or not supported by this processor", name);
 }
 
 }  // namespace haste

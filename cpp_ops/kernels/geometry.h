@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "haste/haste.h"
+
 namespace haste {
 
 constexpr int kBlock = 16;   // channels per block of blocked activations and packed weights
@@ -76,5 +78,8 @@ struct Geometry {
   size_t window_pitch() const { return static_cast<size_t>(blocks_in) * kBlock * slot + 48; }
   size_t strip_size() const { return (static_cast<size_t>(window_h) * strip_w + (kGroup - 1) * patch + 1) * kBlock; }
 };
+
+// Of a layer whose parameters have been checked, for vectors of so many lanes.
+Geometry make_geometry(const haste_conv_params& params, int lanes);
 
 }  // namespace haste

@@ -153,7 +153,4 @@ struct Kernels {
   int64_t (*multiply_adds)(int rounds);  // for benchmarks: runs nothing else, returns the operations done
 };
 
-// Best first, nullptr-terminated; only what this processor supports.
-const Kernels* const* available_kernels();
-
 }  // namespace haste

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "check.h"
-#include "conv.h"
+#include "dispatch.h"
 #include "error.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -22,7 +22,7 @@ haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch,
   const Kernels& kernels = *selected_kernels();
   const int64_t blocks = ceil_div(channels, kBlock), in_size = height * width, out_size = out_height * out_width;
   std::atomic<bool> out_of_memory{false};
-  for_each(parallel_for, pool, batch * blocks, [&](int64_t index) {
+  const bool ran = for_each(parallel_for, pool, batch * blocks, [&](int64_t index) {
     const int64_t first = index % blocks * kBlock;
     const int count = static_cast<int>(std::min<int64_t>(kBlock, channels - first));
     const float* in = x + (index / blocks * channels + first) * in_size;
@@ -57,7 +57,8 @@ haste_status run_pool(const haste_pool_params& p, const float* x, int64_t batch,
         kernels.from_blocked(blocked_out + r * out_width * kBlock, static_cast<int>(out_width), out + r * out_width,
                              out_size, count);
   });
-  return out_of_memory.load() ? fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a pool") : HASTE_OK;
+  if (out_of_memory.load()) return fail(HASTE_OUT_OF_MEMORY, "no memory for the scratch of a pool");
+  return ran ? HASTE_OK : fail_unfinished();
 }
 
 haste_status run_reorder(const float* x, const haste_layout& x_layout, float* y, const haste_layout& y_layout,
@@ -68,7 +69,7 @@ haste_status run_reorder(const float* x, const haste_layout& x_layout, float* y,
   if (batch * pixels > 0 && (!x || !y)) return fail(HASTE_INVALID_ARGUMENT, "x and y must not be null");
   const Kernels& kernels = *selected_kernels();
   const int64_t blocks = ceil_div(channels, kBlock);
-  for_each(parallel_for, pool, batch * blocks, [&](int64_t index) {
+  const bool ran = for_each(parallel_for, pool, batch * blocks, [&](int64_t index) {
     const int64_t first = index % blocks * kBlock, offset = (index / blocks * channels + first) * pixels;
     const int count = static_cast<int>(std::min<int64_t>(kBlock, channels - first));
     if (x_layout == y_layout)
@@ -82,7 +83,7 @@ haste_status run_reorder(const float* x, const haste_layout& x_layout, float* y,
           kernels.from_blocked(x + offset + at * kBlock, static_cast<int>(width), y + offset + at, pixels, count);
       }
   });
-  return HASTE_OK;
+  return ran ? HASTE_OK : fail_unfinished();
 }
 
 }  // namespace haste
