@@ -16,6 +16,7 @@
 #include <sstream>
 #include <string>
 
+#include "dispatch.h"
 #include "layer.h"
 
 namespace {

@@ -6,6 +6,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "dispatch.h"
 #include "error.h"
 #include "schedule.h"
 

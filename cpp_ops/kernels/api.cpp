@@ -5,6 +5,7 @@
 #include "cache_size.h"
 #include "check.h"
 #include "conv.h"
+#include "dispatch.h"
 #include "error.h"
 #include "haste/haste.h"
 #include "layout.h"
