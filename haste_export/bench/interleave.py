@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -57,7 +59,14 @@ class Worker:
         self.candidate = candidate
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, candidate, threads), daemon=True)
-        self._process.start()
+        # Ctrl-C reaches every process of the terminal. Only this one answers it; a process inherits what is blocked.
+        # The tracker, which starts with the first process, would lift the block.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self.opened: Opened = self._receive(Opened)
 
@@ -74,6 +83,10 @@ class Worker:
         self._process.join(timeout=10)
         if self._process.is_alive():
             self._process.kill()
+
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing."""
+        self._process.kill()
 
     def _receive(self, kind: type[Any]) -> Any:
         try:
@@ -102,7 +115,12 @@ def workers(candidates: Sequence[Candidate], threads: int) -> Iterator[list[Work
             worker = Worker(candidate, threads)
             stack.callback(worker.close)
             started.append(worker)
-        yield started
+        try:
+            yield started
+        except KeyboardInterrupt:
+            for worker in started:
+                worker.kill()
+            raise
 
 
 def interleave(

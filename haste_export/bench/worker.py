@@ -65,6 +65,8 @@ def serve(connection: Connection, candidate: Candidate, threads: int) -> None:
         connection.send(opened)
         while (turn := connection.recv()) is not None:
             connection.send(_take(session, candidate, turn))
+    except EOFError:  # the parent is gone
+        return
     except Exception as error:  # whatever ONNX Runtime raises; it must reach the parent, which waits for an answer
         connection.send(Failure(f"{candidate.label}: {type(error).__name__}: {error}"))
 

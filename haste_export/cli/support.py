@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from haste_export.errors import HasteError
+from haste_export.errors import HasteError, OutputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,7 +25,10 @@ class GateError(HasteError):
 
 
 class HasteCommand(click.Command):
-    """A command whose HasteError ends the program with one sentence on stderr and the error's exit code."""
+    """A command whose HasteError ends the program with one sentence on stderr and the error's exit code.
+
+    What the operating system refuses, like a table that goes to a full disk, ends it in the same way, with 2.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -33,6 +37,12 @@ class HasteCommand(click.Command):
         except HasteError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of a pipe has seen enough: click ends quietly
+                raise
+            place = f" ({error.filename})" if error.filename else ""
+            click.echo(f"Error: {error.strerror or error}{place}", err=True)
+            ctx.exit(OutputError.exit_code)
 
 
 def make_console() -> Console:

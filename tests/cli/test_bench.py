@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+
+from haste_export.bench.interleave import Worker, workers
+from haste_export.bench.worker import Candidate, Turn
 
 from .conftest import conv_chain, haste
 
@@ -213,3 +218,18 @@ def test_models_with_different_inputs(stock: Path, tmp_path: Path) -> None:
     result = haste("bench", stock, tmp_path / "sum.onnx", *QUICK)
     assert result.exit_code == 2
     assert "different inputs" in result.stderr
+
+
+def test_an_interrupt_is_for_the_parent(stock: Path) -> None:
+    started: list[Worker] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_a_turn(stock, started)
+    assert started[0]._process.exitcode == -signal.SIGKILL
+
+
+def interrupt_a_turn(stock: Path, started: list[Worker]) -> None:
+    with workers([Candidate("A", str(stock), None)], 1) as (worker,):
+        started.append(worker)
+        os.kill(worker._process.pid or 0, signal.SIGINT)
+        assert len(worker.take(Turn({"x": np.zeros((1, 3, 12, 12), np.float32)}, 1)).milliseconds) == 1
+        raise KeyboardInterrupt

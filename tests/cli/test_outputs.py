@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,17 @@ def test_two_outputs_need_two_files(stock: Path, tmp_path: Path) -> None:
     result = haste("tune", stock, "--data-free", "-o", out, "--export", out)
     assert result.exit_code == 2
     assert "two different outputs" in result.output
+
+
+def test_a_full_disk_behind_stdout(stock: Path) -> None:
+    script = "from haste_export.cli.main import command\ncommand()"
+    for options in ([], ["--json", "-"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", script, "inspect", stock, *options],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert done.returncode == 2
+        assert done.stderr == "Error: No space left on device\n"
