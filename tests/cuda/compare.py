@@ -1,15 +1,19 @@
-"""Comparing the CUDA kernels with the reference: codes bit for bit, values within the tolerance of the CPU's tests."""
+"""The CUDA kernels as a backend of the operator's tests, and what their arithmetic adds to the tolerances."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from typing import Any
 
-from haste_export.reference import Float32, hash_codes
-from tests.cuda.device import Conv, Target
-from tests.operator.bounds import tau_is_trusted, tolerance
-from tests.operator.c_api import Output
-from tests.operator.cases import ORDINARY, Case, Problem, build, reproduction
-from tests.operator.compare import MEMBERS_READ, assert_stats, assert_within
+import numpy as np
+from numpy.typing import NDArray
+
+from haste_export.reference import Float32
+from tests.cuda import device
+from tests.cuda.device import LIMITS, MATRIX_LIMITS, TYPE, Target, gpu_target, host_target
+from tests.operator.backends import Backend, Precision
+from tests.operator.c_api import ConvOptions, ConvParams, PoolParams
+from tests.operator.cases import Case
 
 HALF_UNIT = 2.0**-11
 """Unit roundoff of float16."""
@@ -32,79 +36,71 @@ def product_error(target: Target, case: Case) -> float:
     return SPLIT_ERROR + 2 * (3 if case.kernel[1] == 3 else 1) * CUT_ERROR
 
 
-def conv_of(target: Target, problem: Problem, dtype: str = "float32") -> Conv:
-    """The conv of a problem."""
-    return Conv(target, problem.weights, problem.bias, problem.hyperplanes, problem.case.options, dtype=dtype)
+class Cuda(Backend):
+    """The CUDA kernels on a target; activations and weights are stored as `dtype`."""
+
+    counts_given_groups = True
+    samples = 6
+
+    def __init__(self, name: str, target: Target, dtype: str = "float32") -> None:
+        self.name, self.target, self.dtype = name, target, dtype
+
+    def precision(self, case: Case) -> Precision:
+        product = product_error(self.target, case)
+        if self.dtype == "float32":
+            return Precision(product)
+        return Precision(product, "float16", HALF_UNIT, HALF_TINY)
+
+    def conv(
+        self,
+        weights: Float32,
+        bias: Float32,
+        hyperplanes: NDArray[np.int8],
+        options: ConvOptions,
+        variant: str = "",
+    ) -> device.Conv:
+        return device.Conv(self.target, weights, bias, hyperplanes, options, dtype=self.dtype)
+
+    def together(self, patch: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        single = (1,) * patch
+        return ((3,) if patch == 3 else single, single)
+
+    def pool(self, x: Float32, params: PoolParams, layouts: tuple[str, str], variant: str = "") -> Float32:
+        return device.pool(self.target, x, params, layouts, self.dtype)
+
+    def reorder(self, x: Float32, layouts: tuple[str, str], variant: str = "") -> Float32:
+        return device.reorder(self.target, x, layouts, self.dtype)
+
+    def create_status(
+        self, params: ConvParams | None, weights: int | None, bias: int | None, planes: int | None, handle: Any
+    ) -> int:
+        self.target.plan_for_limits()
+        create = self.target.lib.haste_cuda_conv_create
+        return int(create(params, TYPE[self.dtype], weights, bias, planes, handle))
+
+    def destroy(self, handle: Any) -> None:
+        self.target.lib.haste_cuda_conv_destroy(handle)
+
+    def pool_status(
+        self, params: PoolParams | None, x: int | None, sizes: tuple[int, int, int, int], y: int | None
+    ) -> int:
+        run = self.target.lib.haste_cuda_pool_run
+        return int(run(params, TYPE[self.dtype], x, *sizes, y, self.target.stream()))
+
+    def reorder_status(
+        self, x: int | None, y: int | None, layouts: tuple[int, int], sizes: tuple[int, int, int, int]
+    ) -> int:
+        run = self.target.lib.haste_cuda_reorder
+        return int(run(TYPE[self.dtype], x, layouts[0], y, layouts[1], *sizes, self.target.stream()))
+
+    def error_message(self) -> str:
+        return self.target.error_message()
 
 
-def run_of(conv: Conv, problem: Problem) -> Output:
-    """A problem's run."""
-    case = problem.case
-    return conv.run(problem.x, case.count, tau=case.tau, residual=problem.residual, labels=problem.labels)
-
-
-def stored(values: Float32) -> Float32:
-    """What float16 storage keeps of float32 values."""
-    return values.astype(np.float16).astype(np.float32)
-
-
-def as_stored(problem: Problem, dtype: str) -> Problem:
-    """The problem that a conv of this storage type sees: hashing and sums are float32 on the stored values."""
-    if dtype == "float32":
-        return problem
-    residual = None if problem.residual is None else stored(problem.residual)
-    return Problem(
-        problem.case,
-        stored(problem.x),
-        stored(problem.weights),
-        problem.bias,
-        problem.hyperplanes,
-        residual,
-        problem.labels,
-    )
-
-
-def check_codes(target: Target, case: Case, dtype: str = "float32") -> None:
-    """Codes are those of the reference, every bit."""
-    with reproduction(check_codes_here, case):
-        problem = as_stored(build(case), dtype)
-        expected = hash_codes(problem.windows(), problem.hyperplanes, case.count)
-        with conv_of(target, problem, dtype) as conv:
-            codes = conv.codes(problem.x, case.count, case.patches)
-        assert (codes == expected).all(), f"{(codes != expected).sum()} of {codes.size} codes differ"
-
-
-def check_values(target: Target, case: Case, dtype: str = "float32") -> None:
-    """Values are within the computed tolerance, and statistics are equal."""
-    with reproduction(check_values_here, case):
-        problem = as_stored(build(case), dtype)
-        expected = problem.reference()
-        if not tau_is_trusted(problem, expected):
-            return
-        allowed = tolerance(problem, expected, product_error(target, case))
-        if dtype == "float16":  # one more rounding, of the result
-            allowed = allowed + HALF_UNIT * (np.abs(expected.y) + allowed) + HALF_TINY
-        with conv_of(target, problem, dtype) as conv:
-            output = run_of(conv, problem)
-        assert_within(output.y.astype(np.float64), expected.y, allowed)
-        skip = () if case.kind in ORDINARY else (MEMBERS_READ,)
-        assert_stats(output.stats.astype(np.float64), expected.stats, skip)
-
-
-def check_codes_here(case: Case) -> None:
-    """check_codes on the best target of this machine, for the line that reproduces a failure."""
-    check_codes(_any_target(), case)
-
-
-def check_values_here(case: Case) -> None:
-    """check_values on the best target of this machine, for the line that reproduces a failure."""
-    check_values(_any_target(), case)
-
-
-def _any_target() -> Target:
-    from tests.cuda.device import gpu_target, host_target
-
-    for found in (gpu_target(), host_target()):
-        if isinstance(found, Target):
-            return found
-    raise AssertionError("no library with the CUDA kernels is built")
+def find_cuda(name: str) -> Cuda | str:
+    """The CUDA backend of this name (tests.operator.backends), or a sentence that says why it is not here."""
+    found = gpu_target() if name == "gpu" else host_target()
+    if isinstance(found, str):
+        return found
+    limits = MATRIX_LIMITS if name == "host-matrix" else LIMITS
+    return Cuda(name, replace(found, limits=limits))

@@ -6,35 +6,36 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-from tests.cuda.device import LIMITS, MATRIX_LIMITS, Target, gpu_target, host_target
-from tests.operator.threads import THOROUGH
-
-CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large)
-
-settings.register_profile("cuda moderate", deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
-settings.register_profile("cuda thorough", deadline=None, print_blob=True, suppress_health_check=CHECKS)
-settings.load_profile("cuda thorough" if THOROUGH else "cuda moderate")
+from tests.cuda.compare import Cuda
+from tests.cuda.device import Target
+from tests.operator.backends import find_backend
 
 
-def _require(found: Target | str) -> Target:
+def require(name: str) -> Cuda:
+    """A backend of tests.operator.backends; skips the test, and says so, where it is not here."""
+    found = find_backend(name)
     if isinstance(found, str):
         pytest.skip(found)
+    assert isinstance(found, Cuda)
     return found
 
 
 @pytest.fixture(scope="session", params=("host", "host-matrix", "gpu"))
-def target(request: pytest.FixtureRequest) -> Target:
+def cuda(request: pytest.FixtureRequest) -> Cuda:
     """The kernels on the CPU, planned for lanes and for tensor cores, then on a GPU."""
-    if request.param == "gpu":
-        return _require(gpu_target())
-    return replace(_require(host_target()), limits=MATRIX_LIMITS if request.param == "host-matrix" else LIMITS)
+    return require(request.param)
+
+
+@pytest.fixture(scope="session")
+def half(cuda: Cuda) -> Cuda:
+    """The same with activations and weights stored as float16."""
+    return Cuda(f"{cuda.name}-half", cuda.target, "float16")
 
 
 @pytest.fixture(scope="session")
 def host_library() -> Target:
-    return _require(host_target())
+    return require("host").target
 
 
 @pytest.fixture

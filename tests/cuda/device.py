@@ -197,7 +197,11 @@ class Target:
     def check(self, status: int) -> None:
         """Raise NativeError, with the library's sentence, for a status other than OK."""
         if status != 0:
-            raise NativeError(status, self.lib.haste_cuda_error_message().decode())
+            raise NativeError(status, self.error_message())
+
+    def error_message(self) -> str:
+        message: str = self.lib.haste_cuda_error_message().decode()
+        return message
 
 
 def _find(name: str, variable: str) -> Path | None:
@@ -362,6 +366,17 @@ class Conv:
         buffers[1].read("uint8")
         memory = y.read(self.dtype).astype(np.float32)
         return Output(from_memory(memory, shape, self.options.y_layout), stats.read("float32"))
+
+    def try_run(self, x: Float32, count: int, /, **fields: int | None) -> int:
+        """Status of a run with some of its arguments replaced."""
+        args, buffers = self._args(x, count)
+        y = self.target.blank(x.shape[0] * self.outputs * x.shape[2] * x.shape[3] * 4)
+        args.y = y.address
+        for name, value in fields.items():
+            setattr(args, name, value)
+        status = int(self.target.lib.haste_cuda_conv_run(self._handle, byref(args)))
+        del buffers
+        return status
 
 
 def pool(target: Target, x: Float32, params: PoolParams, layouts: tuple[str, str], dtype: str = "float32") -> Float32:

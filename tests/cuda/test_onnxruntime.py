@@ -23,7 +23,7 @@ def run_operator_tests(library: Path) -> None:
     """The tests of the binding with another library, in a process of their own: one domain, one library."""
     files = [f"tests/operator/test_{name}.py" for name in ("onnxruntime", "correction")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not gain_and_bias", *files],
         cwd=ROOT,
         env={**os.environ, "HASTE_OPS_LIBRARY": str(library)},
         capture_output=True,

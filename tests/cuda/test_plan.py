@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tests.cuda.compare import check_codes, check_values, conv_of, run_of
+from tests.cuda.compare import Cuda
 from tests.cuda.device import LIMITS, MATRIX_LIMITS, TYPE, Target
-from tests.operator.c_api import ConvParams
-from tests.operator.cases import Case, build
+from tests.operator.c_api import ConvParams, Output
+from tests.operator.cases import Case, Problem, build
+from tests.operator.compare import check_codes, check_values
 
 LANES, MATRIX, ROWS = range(3), 3, 4
 """Shapes of a plan: those where a lane has one output channel, tensor cores, and rows on multiply-add units."""
@@ -184,12 +185,18 @@ LAYER = Case(channels=64, outputs=20, height=7, width=8, count=20, kind="relu", 
 def test_no_plan_changes_a_result(host: Target, gpu: Gpu, kernel: tuple[int, int]) -> None:
     gpu.use(host)
     case = replace(LAYER, kernel=kernel)
-    check_codes(host, case)
+    cuda = Cuda("host", host)
+    check_codes(case, cuda)
     for patch in (3, 4, 7):
-        check_values(host, replace(case, patch=patch))
-    check_values(host, replace(case, tau=0.4, groups=11))
-    check_values(host, replace(case, outputs=120))
-    check_values(host, case, "float16")
+        check_values(replace(case, patch=patch), cuda)
+    check_values(replace(case, tau=0.4, groups=11), cuda)
+    check_values(replace(case, outputs=120), cuda)
+    check_values(case, Cuda("host", host, "float16"))
+
+
+def run(host: Target, problem: Problem) -> Output:
+    with Cuda("host", host).conv_of(problem) as conv:
+        return conv.run(problem.x, problem.case.count, tau=problem.case.tau, residual=problem.residual)
 
 
 def test_small_gpus_cover_every_placement(host: Target) -> None:
@@ -219,8 +226,7 @@ def test_many_launches_are_one(host: Target) -> None:
     results = []
     for gpu in (Gpu(1, 99 << 10, 100 << 10, 1 << 10), Gpu(64, 99 << 10, 100 << 10, 512 << 20)):
         gpu.use(host)
-        with conv_of(host, problem) as conv:
-            results.append(run_of(conv, problem))
+        results.append(run(host, problem))
     cut = plan(host, Gpu(1, 99 << 10, 100 << 10, 1 << 10), (512, 16, 3, 40))
     assert cut.chunk < cut.patches
     assert (results[0].y == results[1].y).all()
@@ -236,8 +242,7 @@ def test_threads_of_a_phase_are_independent(host: Target, kernel: tuple[int, int
     results = []
     for order in (0, 1, 2, 5, 11):
         host.lib.haste_cuda_host_thread_order(order)
-        with conv_of(host, problem) as conv:
-            results.append(run_of(conv, problem))
+        results.append(run(host, problem))
     for other in results[1:]:
         assert (other.y == results[0].y).all()
         assert (other.stats == results[0].stats).all()

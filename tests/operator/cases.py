@@ -188,10 +188,17 @@ def build(case: Case) -> Problem:
 
 
 @contextmanager
-def reproduction(check: Callable[[Case], None], case: Case) -> Iterator[None]:
-    """Add the line that reproduces it to whatever fails inside; with HASTE_TRACE=1 show it before, for what crashes."""
-    call = f"from tests.operator.cases import Case; from {check.__module__} import {check.__name__} as check"
-    line = f"""reproduce: python -c '{call}; check({str(case).replace("'", '"')})'"""
+def reproduction(check: Callable[..., None], case: Case, backend: object = None) -> Iterator[None]:
+    """Add the line that reproduces it to whatever fails inside; with HASTE_TRACE=1 show it before, for what crashes.
+
+    `backend`: one of tests.operator.backends, where `check` takes one.
+    """
+    imports = f"from tests.operator.cases import Case; from {check.__module__} import {check.__name__} as check"
+    arguments = str(case).replace("'", '"')
+    if backend is not None:
+        imports += "; from tests.operator.backends import backend"
+        arguments += f', backend("{backend}")'
+    line = f"reproduce: python -c '{imports}; check({arguments})'"
     if os.environ.get("HASTE_TRACE"):
         os.write(2, f"{line}\n".encode())  # straight to the descriptor: a crash loses what is buffered
     try:

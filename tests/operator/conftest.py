@@ -1,4 +1,4 @@
-"""Hypothesis profiles, and what a test needs from the op library.
+"""Hypothesis profiles, and what a test needs from the libraries.
 
 By default examples are the same in every run, so that a red test is about the change at hand. HASTE_THOROUGH=1 draws
 many times more, anew in every run. Without the library, tests that need it are skipped, except under CI=true.
@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.operator import native
+from tests.operator.backends import NAMES, Backend, find_backend
 from tests.operator.native import ParallelFor
 from tests.operator.threads import THOROUGH, python_threads, serial_backwards
 
-CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large)
+# A backend and an instruction set are the same for every example.
+CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 
 settings.register_profile("moderate", deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 settings.register_profile("thorough", deadline=None, print_blob=True, suppress_health_check=CHECKS)
@@ -30,6 +32,18 @@ def library() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail("libhaste_ops.so is not built, and CI must test it")
         pytest.skip("libhaste_ops.so is not built (make native)")
+
+
+# For each test anew: tests of one case on several backends follow each other, and its reference is computed once.
+@pytest.fixture(params=NAMES)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every implementation of the operator, one after the other."""
+    if request.param == "cpu":
+        request.getfixturevalue("library")
+    found = find_backend(request.param)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
 
 
 @pytest.fixture(params=native.available_isas() if native.find_library() else ("generic",))

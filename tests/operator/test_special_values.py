@@ -12,56 +12,104 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.operator import native
+from tests.operator.backends import Backend, Layer
 from tests.operator.c_api import ConvOptions
 from tests.operator.cases import PATCHES, Case, build
-from tests.operator.winograd import TILINGS
 
-ISAS = native.available_isas() if native.find_library() else []
 KERNELS = [(1, 1), (3, 3), (5, 3)]
 
 
 def conv(
+    backend: Backend,
+    variant: str,
     kernel: tuple[int, int],
     activation: str = "",
     params: tuple[float, ...] = (),
     merge_how: str = "scaled",
     patch: int = 3,
-) -> native.Conv:
+) -> Layer:
     weights = np.ones((20, 8, *kernel), np.float32)
     planes = np.ones((4, (kernel[0] + patch - 1) * (kernel[1] + patch - 1)), np.int8)
     options = ConvOptions(patch=patch, merge_how=merge_how, activation=activation, activation_params=params)
-    return native.Conv(weights, np.zeros(20, np.float32), planes, options)
+    return backend.conv(weights, np.zeros(20, np.float32), planes, options, variant)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("value", [1e-19, 1e-20, 1e-21, 1e-22, 3e17, 1e19])
 @pytest.mark.parametrize("merge_how", ["scaled", "norm"])
 @pytest.mark.parametrize("patch", PATCHES)
-def test_merge_of_extreme_values(isa: str, kernel: tuple[int, int], value: float, merge_how: str, patch: int) -> None:
+def test_merge_of_extreme_values(
+    backend: Backend, kernel: tuple[int, int], value: float, merge_how: str, patch: int
+) -> None:
     """Equal channels share a bucket; for some values the squares of their windows are subnormal or infinite."""
     x = np.full((1, 8, 7, 7), value, np.float32)
-    with native.selected_isa(isa), conv(kernel, merge_how=merge_how, patch=patch) as layer:
-        merged, dense = layer.run(x, 4).y, layer.run(x, 0).y
-    assert np.all(np.isfinite(merged))
-    np.testing.assert_allclose(merged, dense, rtol=1e-4)
+    for variant in backend.variants:
+        with conv(backend, variant, kernel, merge_how=merge_how, patch=patch) as layer:
+            merged, dense = layer.run(x, 4).y, layer.run(x, 0).y
+        assert np.all(np.isfinite(merged)), variant
+        np.testing.assert_allclose(merged, dense, rtol=1e-4, err_msg=variant)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize(("large", "left"), [(1e20, 2), (1.0, 0), (1e-23, 2)])
-def test_norms_that_cannot_be_taken(isa: str, large: float, left: int) -> None:
+# Of eight channels of one pixel, the first zero of them zero and the others `value`: the square of their sum, and what
+# the statistics are then, from the third on.
+SUMS = {
+    "normal": (1e-19, 0, [1, 1, 0, 0, 8, 0]),
+    "normal, and that of one is not": (2e-20, 0, [1, 1, 0, 0, 8, 0]),
+    "subnormal": (1e-22, 0, [8, 0, 0, 0, 0, 8]),
+    "zero": (1e-24, 0, [1, 1, 1, 0, 0, 0]),
+    "infinite": (1e19, 0, [8, 0, 0, 0, 0, 8]),
+    "infinite, and that of one is not": (4e18, 0, [8, 0, 0, 0, 0, 8]),
+    "subnormal beside zeros": (1e-22, 3, [6, 1, 1, 3, 0, 5]),
+    "subnormal, of one beside zeros": (1e-22, 7, [1, 1, 0, 7, 1, 0]),
+    "zero, of one beside zeros": (1e-24, 7, [1, 1, 0, 7, 1, 0]),
+    "infinite beside zeros": (1e19, 6, [3, 1, 1, 6, 0, 2]),
+    "not a number": (np.nan, 0, [8, 0, 0, 0, 0, 8]),
+    "not a number beside zeros": (np.nan, 4, [5, 1, 1, 4, 0, 4]),
+}
+
+
+@pytest.mark.parametrize(("value", "zeros", "stats"), SUMS.values(), ids=SUMS)
+@pytest.mark.parametrize("tau", [0.0, 0.5])
+def test_buckets_that_are_not_merged(backend: Backend, value: float, zeros: int, stats: list[int], tau: float) -> None:
+    """By the square of their sum; then every channel that is not zero is convolved alone."""
+    x = np.full((1, 8, 1, 1), value, np.float32)
+    x[0, :zeros] = 0
+    for variant in backend.variants:
+        weights = np.arange(1, 161, dtype=np.float32).reshape(20, 8, 1, 1)
+        planes = np.zeros((1, 1), np.int8)  # one code for all
+        with backend.conv(weights, np.zeros(20, np.float32), planes, ConvOptions(patch=1), variant) as layer:
+            merged, dense = layer.run(x, 1, tau=tau), layer.run(x, 0).y
+        assert merged.stats[2:].tolist() == stats, variant
+        if not stats[2] or zeros:  # else u = 0, and the bucket is skipped
+            np.testing.assert_allclose(merged.y, dense, rtol=1e-6, err_msg=variant)
+
+
+def test_mean_divides_by_no_square(backend: Backend) -> None:
+    """So a bucket of `mean` is merged whatever its sum is."""
+    x = np.full((1, 8, 1, 1), 1e-22, np.float32)
+    options = ConvOptions(patch=1, merge_how="mean")
+    for variant in backend.variants:
+        weights, planes = np.ones((20, 8, 1, 1), np.float32), np.zeros((1, 1), np.int8)
+        with backend.conv(weights, np.zeros(20, np.float32), planes, options, variant) as layer:
+            merged = layer.run(x, 1)
+        assert merged.stats[2:].tolist() == [1, 1, 0, 0, 8, 0], variant
+        np.testing.assert_allclose(merged.y, 8e-22, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("large", "left"), [(1e20, True), (1.0, False), (1e-23, True)])
+def test_norms_that_cannot_be_taken(backend: Backend, large: float, left: bool) -> None:
     """Two members cancel and the others share a good mean: where a norm overflows or underflows its member leaves."""
-    x = np.ones((1, 8, 3, 3), np.float32)
+    x = np.ones((1, 8, 2, 2), np.float32)
     x[0, 0], x[0, 1] = large, -large
     labels = np.zeros((1, 1, 8), np.uint32)
-    with native.selected_isa(isa), conv((1, 1), merge_how="norm") as layer:
-        y = layer.run(x, labels=labels).y
-    # The mean of all eight is 6/8: those that stay come out with their own length, those that leave as they are.
-    np.testing.assert_allclose(y, 6.0 + (0 if left else 2.0), rtol=1e-6)
+    for variant in backend.variants:
+        # Patch 2: tensor cores do not see it, and lose six beside 1e20 before its opposite is added.
+        with conv(backend, variant, (1, 1), merge_how="norm", patch=2) as layer:
+            y = layer.run(x, labels=labels).y
+        # The mean of all eight is 6/8: those that stay come out with their own length, those that leave as they are.
+        np.testing.assert_allclose(y, 6.0 if left else 8.0, rtol=1e-5, err_msg=variant)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("count", [0, 4])
 @pytest.mark.parametrize(
@@ -78,14 +126,15 @@ def test_norms_that_cannot_be_taken(isa: str, large: float, left: int) -> None:
 )
 @pytest.mark.parametrize("patch", PATCHES)
 def test_nan_stays_nan(
-    isa: str, kernel: tuple[int, int], count: int, activation: str, params: tuple[float, ...], patch: int
+    backend: Backend, kernel: tuple[int, int], count: int, activation: str, params: tuple[float, ...], patch: int
 ) -> None:
     """Every pixel that a NaN of the input reaches is a NaN, whatever the activation."""
     x = np.random.default_rng(0).random((1, 8, 9, 9), np.float32)
     x[0, 3, 4, 4] = np.nan
-    with native.selected_isa(isa), conv(kernel, activation, params, patch=patch) as layer:
-        y = layer.run(x, count).y
-    assert np.all(np.isnan(y[0, :, 4 - kernel[0] + 1 : 5, 4 - kernel[1] + 1 : 5]))
+    for variant in backend.variants:
+        with conv(backend, variant, kernel, activation, params, patch=patch) as layer:
+            y = layer.run(x, count).y
+        assert np.all(np.isnan(y[0, :, 4 - kernel[0] + 1 : 5, 4 - kernel[1] + 1 : 5])), variant
 
 
 def outputs_of(position: int, size: int, patch: int, tiling: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -103,31 +152,33 @@ def outputs_of(position: int, size: int, patch: int, tiling: tuple[int, ...]) ->
     return seen
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("patch", [1, 2, *PATCHES, 8])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(("count", "merge_how"), [(0, "scaled"), (4, "scaled"), (4, "mean")])
-def test_how_far_a_non_finite_value_reaches(isa: str, patch: int, value: float, count: int, merge_how: str) -> None:
+def test_how_far_a_non_finite_value_reaches(
+    backend: Backend, patch: int, value: float, count: int, merge_how: str
+) -> None:
     """From every pixel: at least the outputs whose taps meet it, and at most what is computed together with those."""
     size, channels = 13, 5
     case = Case(1, channels, 20, size, size, count=count, patch=patch, merge_how=merge_how, seed=patch)
     problem = build(case)
     single, whole = (1,) * patch, (patch,)
-    together = ((3,), single) if patch == 3 else (TILINGS.get(patch, single),) * 2
-    with native.selected_isa(isa), problem.native_conv() as layer:
-        clean = layer.run(problem.x, count).y[0]
-        for at, (row, column) in enumerate(product(range(size), range(size))):
-            x = problem.x.copy()
-            x[0, at % channels, row, column] = value
-            y = layer.run(x, count).y[0]
-            padded = (row + 1, column + 1)
-            met, spoilt, patches = (
-                np.outer(outputs_of(padded[0], size, patch, rows), outputs_of(padded[1], size, patch, columns))
-                for rows, columns in ((single, single), together, (whole, whole))
-            )
-            where = f"from ({row}, {column})"
-            assert not np.isfinite(y[:, met]).any(), where
-            assert np.isfinite(y[:, ~spoilt]).all(), where
-            # A patch that holds it may be grouped in another way, except where nothing is.
-            same = ~(patches if count else spoilt)
-            assert (y[:, same] == clean[:, same]).all(), where
+    pixels = list(product(range(size), range(size)))[:: backend.samples]
+    for variant in backend.variants:
+        with backend.conv_of(problem, variant) as layer:
+            clean = layer.run(problem.x, count).y[0]
+            for at, (row, column) in enumerate(pixels):
+                x = problem.x.copy()
+                x[0, at % channels, row, column] = value
+                y = layer.run(x, count).y[0]
+                padded = (row + 1, column + 1)
+                met, spoilt, patches = (
+                    np.outer(outputs_of(padded[0], size, patch, rows), outputs_of(padded[1], size, patch, columns))
+                    for rows, columns in ((single, single), backend.together(patch), (whole, whole))
+                )
+                where = f"{variant} from ({row}, {column})"
+                assert not np.isfinite(y[:, met]).any(), where
+                assert np.isfinite(y[:, ~spoilt]).all(), where
+                # A patch that holds it may be grouped in another way, except where nothing is.
+                same = ~(patches if count else spoilt)
+                assert (y[:, same] == clean[:, same]).all(), where

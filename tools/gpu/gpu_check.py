@@ -23,10 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "gpu"
 FAILED, MISSING = 1, 3
 
-SANITIZED = (
-    "gpu and (test_end_to_end or test_error_bound or test_layouts or test_patches_and_kernels or test_input_channels"
-    " or test_pools)"
-)
+SHARED = [
+    f"tests/operator/test_{name}.py"
+    for name in (
+        *("merge", "special_values", "hash", "end_to_end", "dense", "correction", "half_weights"),
+        *("real_activations", "pool", "errors"),
+    )
+]
+"""Tests that every backend goes through, a GPU among them."""
+SANITIZED = "gpu and (test_statistics or test_layouts or test_patches_and_kernels or test_pools_of_networks)"
 """Small cases that go through every kernel, with one round of buckets and with several: compute-sanitizer makes a
 launch a hundred times slower."""
 
@@ -104,7 +109,7 @@ def sanitizer(tool: str) -> list[str]:
     """
     memory = ["env", "PYTORCH_NO_CUDA_MEMORY_CACHING=1", "HASTE_TEST_BARE_BUFFERS=1"]
     options = ["--tool", tool, "--error-exitcode", "1", "--report-api-errors", "no"]
-    tests = ["tests/cuda/test_conv.py", "tests/cuda/test_pool.py", "-q", "-x", "--timeout=0", "-k", SANITIZED]
+    tests = [*SHARED, "-q", "-x", "--timeout=0", "-k", SANITIZED]
     return [*memory, "compute-sanitizer", *options, sys.executable, "-m", "pytest", *tests]
 
 
@@ -117,9 +122,10 @@ def steps(options: argparse.Namespace, capability: str) -> list[Step]:
     result = [
         Step("configure", cmake),
         Step("build", ["cmake", "--build", str(BUILD), "--parallel", *targets]),
-        Step("tests", [sys.executable, "-m", "pytest", "-q", "tests/cuda"]),
+        Step("tests", [sys.executable, "-m", "pytest", "-q", "tests/cuda", *SHARED]),
         Step(
-            "tests without tensor cores", [*ON_LANES, sys.executable, "-m", "pytest", "-q", "tests/cuda", "-k", "gpu"]
+            "tests without tensor cores",
+            [*ON_LANES, sys.executable, "-m", "pytest", "-q", "tests/cuda", *SHARED, "-k", "gpu"],
         ),
     ]
     if not options.skip_sanitize:
