@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cinttypes>
 #include <cmath>
 #include <cstring>
 #include <optional>
 
 #include "cache_size.h"
+#include "check.h"
 #include "convolution.h"
 #include "error.h"
 #include "parallel.h"
@@ -273,10 +273,7 @@ class Run {
 
 haste_status run_conv(const haste_conv& conv, const haste_conv_run_args& args, const uint32_t* labels,
                       uint32_t* codes) {
-  if (args.batch < 0) return fail(HASTE_INVALID_ARGUMENT, "batch %" PRId64 ": must not be negative", args.batch);
-  if (args.hyperplanes > conv.params.max_hyperplanes)
-    return fail(HASTE_INVALID_ARGUMENT, "L = %" PRId64 " hyperplanes asked for, but the model has %" PRId64,
-                args.hyperplanes, conv.params.max_hyperplanes);
+  if (const haste_status status = check_run(conv.params, args.batch, args.hyperplanes)) return status;
   int64_t out_height = 0, out_width = 0;
   if (const haste_status status = output_size(conv, args.height, args.width, &out_height, &out_width)) return status;
   if (args.batch > 0 && (!args.x || (!args.y && !codes))) return fail(HASTE_INVALID_ARGUMENT, "x and y must be given");
