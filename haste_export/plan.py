@@ -77,6 +77,8 @@ class Plan:
         """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
+            if unknown := sorted(document.keys() - {"stay_conv", "levels", "default_level", "patch"}):
+                raise OptionError(f"{path}: a plan has no '{unknown[0]}'")
             stay = document.get("stay_conv", [])
             levels = tuple(
                 {name: _setting(value) for name, value in level.items()} for level in document.get("levels", [])

@@ -90,6 +90,13 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
         Plan.from_json(path)
 
 
+def test_a_report_is_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "model.haste.json"
+    path.write_text('{"schema": 1, "summary": {}, "layers": []}')
+    with pytest.raises(OptionError, match="a plan has no 'layers'"):
+        Plan.from_json(path)
+
+
 def test_missing_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="cannot read the plan"):
         Plan.from_json(tmp_path / "none.json")
