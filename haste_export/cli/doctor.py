@@ -19,6 +19,11 @@ Looks for the op library, loads it, registers it in ONNX Runtime, runs a tiny mo
 whatever fails. On a device without this compiler, `python -m runtime_ops` makes the same checks.
 
 Exit code 0 when all is well, 3 when a check failed.
+
+\b
+Examples:
+  haste doctor
+  haste doctor --json -
 """
 
 STYLES = {"ok": "green", "note": "yellow", "failed": "bold red", "skipped": "dim"}
