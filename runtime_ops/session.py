@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -146,4 +147,4 @@ class Session:
         if value is None:
             self._fed.pop(name, None)
         else:
-            self._fed[name] = np.array(value, dtype=np.int64)
+            self._fed[name] = np.array(operator.index(value), dtype=np.int64)  # 0.5 would become 0, which is dense

@@ -104,6 +104,15 @@ def test_more_hyperplanes_than_the_model_has(probe_input: Array) -> None:
     assert session.run(probe_input)
 
 
+def test_a_fraction_of_a_hyperplane_is_refused(probe_input: Array) -> None:
+    session = Session(PROBE_MODEL)
+    with pytest.raises(TypeError, match="float"):
+        session.hyperplanes = 0.5
+    session.hyperplanes = np.int64(3)
+    assert session.hyperplanes == 3
+    assert session.run(probe_input)
+
+
 def test_chosen_outputs_come_in_order(probe_input: Array) -> None:
     session = Session(PROBE_MODEL)
     stats, y = session.run(probe_input, ["stats", "Y"])
