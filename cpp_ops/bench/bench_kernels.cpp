@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -147,7 +148,12 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "not a shape (C M H W kernel_h kernel_w): %s\n", line.c_str());
       return 2;
     }
-    bench(shape, options, peak);
+    try {
+      bench(shape, options, peak);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s: %s\n", line.c_str(), error.what());
+      return 2;
+    }
   }
   return 0;
 }
