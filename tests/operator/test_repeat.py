@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 
 from tests.operator.c_api import INVALID_ARGUMENT
 from tests.operator.cases import Case, Problem, build, reproduction, value_cases
-from tests.operator.native import ParallelFor, check, library
+from tests.operator.native import ParallelFor, l2_cache, library
 from tests.operator.threads import examples, python_threads, serial_backwards
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -78,25 +77,13 @@ SCHEDULES = (
 )
 
 
-@pytest.fixture
-def set_cache() -> Iterator[Callable[[int, int], None]]:
-    """Sets the size of the second-level cache and how many cores share it."""
-
-    def change(size: int, cores: int) -> None:
-        check(library().haste_set_l2_cache(size, cores))
-
-    yield change
-    change(0, 0)
-
-
 @pytest.mark.parametrize("case", SCHEDULES, ids=lambda case: f"{case.channels}to{case.outputs}")
-def test_any_cache(case: Case, set_cache: Callable[[int, int], None]) -> None:
+def test_any_cache(case: Case) -> None:
     problem = build(case)
     expected = bits(problem)
     for size in (1, 64 << 10, 256 << 10, 640 << 10, 1 << 20, 8 << 20):
         for cores in (1, 4):
-            set_cache(size, cores)
-            with problem.native_conv() as conv:
+            with l2_cache(size, cores), problem.native_conv() as conv:
                 for parallel in (None, python_threads(3), serial_backwards, python_threads(2)):
                     output = problem.native_run(conv, parallel)
                     found = output.y.tobytes() + output.stats.tobytes()

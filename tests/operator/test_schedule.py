@@ -14,7 +14,7 @@ from haste_export.membus import analytic
 from haste_export.membus.geometry import Cache, Core, core
 from haste_export.membus.layers import MemoryShape
 from tests.operator import native
-from tests.operator.c_api import ConvOptions
+from tests.operator.c_api import INVALID_ARGUMENT, ConvOptions, NativeError
 
 VECTORS = {"avx512": (16, 3), "avx2": (8, 1), "neon": (4, 3), "generic": (4, 1)}
 """Floats in a vector, and blocks that the kernel without transforms computes at once; 32-bit ARM's is one."""
@@ -87,3 +87,23 @@ def test_layers_of_networks(channels: int, side: int, patch: int) -> None:
     for size in (2**19, 2**20, 2**21):
         with native.l2_cache(size):
             assert analytic.schedule(shape, with_l2(size)) == chosen(shape), size
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "count", "says"),
+    [
+        (-1, 9, 9, 3, "batch -1"),
+        (1, 9, 9, 5, "L = 5 hyperplanes asked for, but the model has 4"),
+        (1, 2, 9, 3, "kernel 3x3 does not fit"),
+    ],
+)
+def test_a_call_that_a_run_would_refuse(batch: int, height: int, width: int, count: int, says: str) -> None:
+    weights, planes = np.zeros((16, 16, 3, 3), np.float32), np.ones((4, 25), np.int8)
+    with (
+        native.Conv(weights, weights[:, 0, 0, 0], planes) as conv,
+        pytest.raises(NativeError, match=says) as refused,
+    ):
+        conv.schedule(batch, height, width, count)
+    assert refused.value.status == INVALID_ARGUMENT
+    assert native.library().haste_conv_schedule(None, None, None) == INVALID_ARGUMENT
