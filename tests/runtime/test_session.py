@@ -107,7 +107,7 @@ def test_more_hyperplanes_than_the_model_has(probe_input: Array) -> None:
 def test_a_fraction_of_a_hyperplane_is_refused(probe_input: Array) -> None:
     session = Session(PROBE_MODEL)
     with pytest.raises(TypeError, match="float"):
-        session.hyperplanes = 0.5
+        session.hyperplanes = 0.5  # type: ignore[assignment]
     session.hyperplanes = np.int64(3)
     assert session.hyperplanes == 3
     assert session.run(probe_input)
