@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from haste_export.errors import OptionError
+from haste_export.errors import MissingDependencyError, OptionError
 from runtime_ops.session import HYPERPLANES_INPUT, LEVEL_INPUT
 
 STEERING_INPUTS = (HYPERPLANES_INPUT, LEVEL_INPUT)
@@ -144,14 +144,15 @@ def image_feeds(path: Path, inputs: Sequence[ModelInput], shapes: Mapping[str, t
     The input must be one tensor [N,C,H,W] or [N,H,W,C] with C of 1 or 3.
 
     Raises:
-        InputValueError: the file is no image, Pillow is not installed, or the input is no image.
+        InputValueError: the file is no image, or the input is none.
+        MissingDependencyError: Pillow is not installed.
     """
     if len(inputs) != 1:
         raise InputValueError(f"--image feeds one input, the model has {len(inputs)}")
     try:
         from PIL import Image
     except ImportError:
-        raise InputValueError("--image needs Pillow: pip install 'haste-export[image]'") from None
+        raise MissingDependencyError("--image needs Pillow: pip install 'haste-export[image]'") from None
     entry = inputs[0]
     batch, height, width, channels, first = _image_layout(entry.name, shapes[entry.name])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,13 @@ def test_photograph(stock: Path, tmp_path: Path) -> None:
         result = haste("bench", stock, *QUICK, "--image", tmp_path / name)
         assert result.exit_code == 2
         assert "as an image" in result.stderr
+
+
+def test_photograph_without_pillow(stock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    result = haste("bench", stock, *QUICK, "--image", "photo.png")
+    assert result.exit_code == 3
+    assert "haste-export[image]" in result.stderr
 
 
 def test_photograph_for_what_is_no_image(tmp_path: Path) -> None:
