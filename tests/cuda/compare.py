@@ -40,7 +40,7 @@ class Cuda(Backend):
     """The CUDA kernels on a target; activations and weights are stored as `dtype`."""
 
     counts_given_groups = True
-    samples = 6
+    samples = 12
 
     def __init__(self, name: str, target: Target, dtype: str = "float32") -> None:
         self.name, self.target, self.dtype = name, target, dtype
