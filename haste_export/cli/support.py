@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +36,8 @@ class HasteCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where it can be said what went wrong
         except HasteError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
@@ -42,7 +46,15 @@ class HasteCommand(click.Command):
                 raise
             place = f" ({error.filename})" if error.filename else ""
             click.echo(f"Error: {error.strerror or error}{place}", err=True)
+            _drop_output()
             ctx.exit(OutputError.exit_code)
+        return result
+
+
+def _drop_output() -> None:
+    """Keep Python from writing once more at its end what could not be written, which would end it with 120."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_console() -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_two_outputs_need_two_files(stock: Path, tmp_path: Path) -> None:
     assert "two different outputs" in result.output
 
 
-def test_a_full_disk_behind_stdout(stock: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stdout(stock: Path, unbuffered: str) -> None:
     script = "from haste_export.cli.main import command\ncommand()"
     for options in ([], ["--json", "-"]):
         with Path("/dev/full").open("w") as full:
@@ -64,6 +66,7 @@ def test_a_full_disk_behind_stdout(stock: Path) -> None:
                 stdout=full,
                 stderr=subprocess.PIPE,
                 text=True,
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
             )
         assert done.returncode == 2
         assert done.stderr == "Error: No space left on device\n"

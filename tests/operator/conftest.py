@@ -1,8 +1,4 @@
-"""Hypothesis profiles, and what a test needs from the libraries.
-
-By default examples are the same in every run, so that a red test is about the change at hand. HASTE_THOROUGH=1 draws
-many times more, anew in every run. Without the library, tests that need it are skipped, except under CI=true.
-"""
+"""What a test needs from the libraries. Without the library, tests that need it are skipped, except under CI=true."""
 
 from __future__ import annotations
 
@@ -10,19 +6,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.operator import native
 from tests.operator.backends import NAMES, Backend, find_backend
 from tests.operator.native import ParallelFor
-from tests.operator.threads import THOROUGH, python_threads, serial_backwards
-
-# A backend and an instruction set are the same for every example.
-CHECKS = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
-
-settings.register_profile("moderate", deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
-settings.register_profile("thorough", deadline=None, print_blob=True, suppress_health_check=CHECKS)
-settings.load_profile("thorough" if THOROUGH else "moderate")
+from tests.operator.threads import python_threads, serial_backwards
 
 
 @pytest.fixture(scope="session")
