@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import onnx
 
 from haste_export.contract import CONV, DOMAIN, STATS_LENGTH, STATS_PREFIX
+from haste_export.subgraphs import inner_graphs
 
 _STATS = "stats"
 
@@ -46,8 +47,5 @@ def _haste_convs(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         if node.domain == DOMAIN and node.op_type == CONV:
             yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _haste_convs(attribute.g)
-            for body in attribute.graphs:
-                yield from _haste_convs(body)
+        for body in inner_graphs(node):
+            yield from _haste_convs(body)

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from haste_export.errors import UnreadableModelError, UnsupportedModelError
+from haste_export.subgraphs import inner_graphs
 
 _TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
@@ -53,10 +54,9 @@ def _undefined(graph: onnx.GraphProto, outer: frozenset[str]) -> str | None:
     if missing := next((str(name) for name in read if name and name not in known), None):
         return missing
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                if missing := _undefined(inner, known):
-                    return missing
+        for inner in inner_graphs(node):
+            if missing := _undefined(inner, known):
+                return missing
     return None
 
 
@@ -68,10 +68,9 @@ def _is_below_one(attribute: onnx.AttributeProto) -> bool:
 def _subgraphs(nodes: list[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
     """All graphs inside attributes of the nodes, and inside those."""
     for node in nodes:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield inner
-                yield from _subgraphs(list(inner.node))
+        for inner in inner_graphs(node):
+            yield inner
+            yield from _subgraphs(list(inner.node))
 
 
 def _fault(tensor: onnx.TensorProto) -> str | None:

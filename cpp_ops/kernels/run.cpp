@@ -134,8 +134,8 @@ class Run {
     Queue queue(run_, tile_columns(run_), kGroup, 0, run_.patches);
     std::atomic<bool> short_of_memory{false};
     for_each(tasks, [&](int64_t) {
-      const Working working(
-          *this);  // before the queue is looked at: a thread that comes too late shows for the next run
+      // Before the queue is looked at: a thread that comes too late shows for the next run.
+      const Working working(*this);
       if (queue.left() <= 0) return;
       const Scratch scratch(bytes);
       if (!scratch.data()) {

@@ -22,6 +22,7 @@ from haste_export.evaluate.engine import native_session
 from haste_export.evaluate.stats import attributes, haste_convs
 from haste_export.plan import LayerSetting
 from haste_export.reference import activate
+from haste_export.subgraphs import inner_graphs
 
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
@@ -189,9 +190,8 @@ def _submodel(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], outputs: 
 def _reads(node: onnx.NodeProto) -> set[str]:
     """Names of all values that a node takes, those that only its branches or bodies take included."""
     found = set(node.input) - {""}
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            own = {entry.name for entry in (*graph.input, *graph.initializer)}
-            own |= {output for child in graph.node for output in child.output}
-            found |= set().union(*map(_reads, graph.node)) - own
+    for graph in inner_graphs(node):
+        own = {entry.name for entry in (*graph.input, *graph.initializer)}
+        own |= {output for child in graph.node for output in child.output}
+        found |= set().union(*map(_reads, graph.node)) - own
     return found

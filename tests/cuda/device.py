@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from haste_export.reference import Float32, Labels
 from tests.operator.c_api import (
     LAYOUT,
+    PLAIN,
     CommonRunArgs,
     ConvOptions,
     ConvParams,
@@ -265,9 +266,6 @@ def gpu_target() -> Target | str:
         if name == "cupy" or module.cuda.is_available():
             return Target("gpu", lib, module)
     return "neither PyTorch nor CuPy with CUDA is installed"
-
-
-PLAIN = ConvOptions()
 
 
 class Conv:

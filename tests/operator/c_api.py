@@ -106,6 +106,9 @@ class ConvOptions:
         return (pack(weights) if self.w_layout == "packed" else weights).astype(self.w_type)
 
 
+PLAIN = ConvOptions()
+
+
 def to_memory(x: Float32, layout: str) -> Float32:
     """A [N,C,H,W] array as the flat memory of its layout."""
     if layout == "NCHW":

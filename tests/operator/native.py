@@ -18,6 +18,7 @@ from haste_export.reference import Float32, Labels
 from tests.operator.c_api import (
     LAYOUT,
     OK,
+    PLAIN,
     CommonRunArgs,
     ConvOptions,
     ConvParams,
@@ -189,9 +190,6 @@ def inside(buffer: Float32) -> Float32:
     assert (buffer[:GUARD] == _UNTOUCHED).all(), "written in front of the output"
     assert (buffer[len(buffer) - GUARD :] == _UNTOUCHED).all(), "written behind the output"
     return buffer[GUARD : len(buffer) - GUARD]
-
-
-PLAIN = ConvOptions()
 
 
 class Conv:
