@@ -29,6 +29,7 @@ from haste_export.passes.layout import BlockedLayout
 from haste_export.passes.pack import PackWeights
 from haste_export.passes.prepare import Prepare
 from haste_export.passes.rewrite import RewriteConvs
+from haste_export.passes.statistics import AddStatistics
 from haste_export.passes.steering import AttachSteering
 from haste_export.plan import LayerSetting
 from haste_export.proto import to_ir
@@ -114,7 +115,8 @@ def _selected(model: ir.Model, options: Options, timing: Timing | None) -> tuple
     from haste_export.speed.measured import measure
     from haste_export.speed.timing import Timing
 
-    measured = measure(model, options, timing or Timing())
+    # Statistics are for looking, and would be timed too.
+    measured = measure(model, replace(options, stats=False), timing or Timing())
     plan = replace(options.plan, stay_conv={**options.plan.stay_conv, **measured.stay})
     result, report = compress_ir(model, replace(options, plan=plan))
     report.options, report.speed = options, measured.speed
@@ -194,7 +196,8 @@ def completion(options: Options, report: Report) -> list[Step]:
         *([("layout", BlockedLayout(report))] if options.layout == "blocked" else []),
         *([("pack-weights", PackWeights(report, half=options.weights == "fp16"))] if options.weights != "oihw" else []),
         ("remove-unused-again", RemoveUnusedNodesPass()),
-        ("attach-functions", AttachFunctions()),
+        *([("statistics", AddStatistics())] if options.stats else []),
+        ("attach-functions", AttachFunctions(stats=options.stats)),
         ("finish", Finish(options)),
         ("report", lambda model: _describe(model, options, report)),
     ]

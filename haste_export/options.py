@@ -41,6 +41,7 @@ class Options:
         select: which of the convolutions that qualify are rewritten: "model", those that the cost model predicts to
             gain; "measured", those that gain on this machine; "all". A layer with a level in the plan is not predicted.
         isa: instruction set to predict for; "auto" is that of the op library on this machine.
+        stats: whether the model gives out its layers' statistics, as further outputs `haste_stats/NAME`.
     """
 
     hyperplanes: int = 14
@@ -59,6 +60,7 @@ class Options:
     plan: Plan = field(default_factory=Plan)
     select: Literal["model", "measured", "all"] = "model"
     isa: Isa = "auto"
+    stats: bool = False
 
     def __post_init__(self) -> None:
         """Raise OptionError for the first value out of range."""

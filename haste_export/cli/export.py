@@ -105,6 +105,7 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads to measure with.")
 @click.option("--npy", type=click.Path(path_type=Path), help="Measure on this .npy or .npz; random input otherwise.")
+@click.option("--stats", is_flag=True, help="Give out statistics of every layer too; haste-run shows them.")
 @click.option("--external-data", is_flag=True, help="Write the weights to OUTPUT.data, 4096-byte aligned.")
 @click.option("--check", "check_runs", type=click.IntRange(0), default=0, metavar="N", help="Compare on N inputs.")
 @click.option(
@@ -263,6 +264,8 @@ def _print(report: Report, console: Console, verbose: int) -> None:
     else:
         console.print(f"{len(report.rewritten)} of {total} convolutions rewritten: {escape(str(report.target))}")
         console.print(f"Steering input: {report.steering}", highlight=False)
+        if report.options.stats:
+            console.print("Statistics: further outputs, haste_stats/LAYER; without the op library they are zero.")
     if report.options.weights == "fp16" and report.rewritten:
         _print_half(report, console)
     if report.speed is not None:

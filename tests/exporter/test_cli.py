@@ -58,7 +58,7 @@ def test_options_reach_the_model(path: Path, tmp_path: Path) -> None:
     assert document["options"] | {"plan": None} == {
         "hyperplanes": 9, "max_hyperplanes": 32, "sparsity": 0.25, "merge": "mean", "patch": 2, "seed": 4, "tau": 0.0,
         "skip_first": 0, "include": [], "exclude": ["re:^a"], "input_shapes": {"x": [2, 16, 12, 9]}, "weights": "oihw",
-        "layout": "nchw", "plan": None, "select": "all", "isa": "auto",
+        "layout": "nchw", "plan": None, "select": "all", "isa": "auto", "stats": False,
     }  # fmt: skip
     assert [layer["reason"] for layer in document["layers"]] == ["--exclude re:^a matches it", None]
     assert [(layer["height"], layer["width"]) for layer in document["layers"]] == [(12, 9), (12, 9)]

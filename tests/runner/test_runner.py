@@ -15,6 +15,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from haste_export import compress
+from haste_export.data import sample_images, sample_model
 from haste_export.errors import MissingDependencyError
 from haste_export.membus.runner import Lockstep, find_runner
 from tests.aarch64.models import Layer, make_pair
@@ -161,6 +163,16 @@ def test_report_of_a_compressed_model(runner: Path, runtime: str, pair: tuple[Pa
     assert layer["channels"] == 16 * 9
     assert layer["r"] == pytest.approx(1 - layer["buckets"] / layer["channels"])
     assert "conv0" in done.stdout
+
+
+def test_layers_of_an_exported_model(runner: Path, runtime: str, tmp_path: Path) -> None:
+    model = compress(str(sample_model()), str(tmp_path / "sample.onnx"), select="all", hyperplanes=4, stats=True)
+    np.save(tmp_path / "x.npy", sample_images("test").inputs[:4])
+    done = run(runner, model, "--onnxruntime", runtime, "--input", tmp_path / "x.npy", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    layers = json.loads(done.stdout)["layers"]
+    assert [layer["name"] for layer in layers] == [f"node_conv2d_{index}" for index in range(1, 7)]
+    assert all(0 < layer["r"] < 1 for layer in layers)
 
 
 def test_without_the_library_the_body_runs(runner: Path, runtime: str, pair: tuple[Path, Path]) -> None:
