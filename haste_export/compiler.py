@@ -119,7 +119,7 @@ def _selected(model: ir.Model, options: Options, timing: Timing | None) -> tuple
     measured = measure(model, replace(options, stats=False), timing or Timing())
     plan = replace(options.plan, stay_conv={**options.plan.stay_conv, **measured.stay})
     result, report = compress_ir(model, replace(options, plan=plan))
-    report.options, report.speed = options, measured.speed
+    report.options, report.speed, report.dense = options, measured.speed, measured.dense
     for layer in report.layers:
         layer.speed = measured.layers.get(layer.name)
     return result, report

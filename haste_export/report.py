@@ -15,11 +15,38 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class LayerSpeed:
-    """Milliseconds of one layer as Conv and as HasteConv, predicted by the cost model or measured on this machine."""
+    """Milliseconds of one layer, predicted by the cost model or measured on this machine.
+
+    Attributes:
+        source: which of both.
+        stock_ms: as Conv.
+        haste_ms: as HasteConv at its L.
+        dense_ms: as HasteConv in dense mode; None if it was not measured.
+    """
 
     source: Literal["model", "measured"]
     stock_ms: float
     haste_ms: float
+    dense_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class DenseSpeed:
+    """Milliseconds at the L asked for and in dense mode, L = 0, with the same layers rewritten.
+
+    Attributes:
+        source: "model": predicted, of the rewritten layers, without conversions; "measured": of the whole model.
+        haste_ms: at the L asked for.
+        dense_ms: in dense mode.
+        speedup: of the L asked for over dense mode; if it was measured, the median of the ratios of a turn.
+        pays: whether that is enough to count on (`haste_export.speed.dense`).
+    """
+
+    source: Literal["model", "measured"]
+    haste_ms: float
+    dense_ms: float
+    speedup: float
+    pays: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +96,7 @@ class LayerReport:
         weight_type: "float32" or "float16", as the weights are stored; None for a layer that was left.
         weight_bytes: of the weights as they are stored.
         float32_because: the clause that says why weights are float32 where float16 was asked for.
-        speed: milliseconds as Conv and as HasteConv, if they were predicted or measured.
+        speed: its milliseconds, if they were predicted or measured.
     """
 
     name: str
@@ -140,6 +167,7 @@ class Report:
         target: path of the result, if it was written.
         check: outcome of `--check`, if it ran.
         speed: milliseconds of the whole model, if they were measured.
+        dense: the L asked for against dense mode, if that was predicted or measured and L is one number above 0.
         warnings: what the user should know about how layers were chosen.
     """
 
@@ -155,6 +183,7 @@ class Report:
     target: str | None = None
     check: dict[str, Any] | None = None
     speed: ModelSpeed | None = None
+    dense: DenseSpeed | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -197,4 +226,5 @@ class Report:
             "warnings": self.warnings,
             "check": self.check,
             "speed": asdict(self.speed) if self.speed is not None else None,
+            "dense": asdict(self.dense) if self.dense is not None else None,
         }

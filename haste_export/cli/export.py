@@ -22,8 +22,9 @@ from haste_export.cli.parameters import ModelPath, patch_option
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MAX_HYPERPLANES, MERGES
 from haste_export.errors import CheckFailedError, OptionError
+from haste_export.interrupts import held_back
 from haste_export.options import ISAS, WEIGHTS
-from haste_export.report import LayerReport, Report
+from haste_export.report import DenseSpeed, LayerReport, Report
 from haste_export.version import __version__
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ Examples:
 
 \b
 Exit codes: 0 done (also when there was nothing to rewrite); 1 the check failed; 2 usage or unreadable input;
-3 the environment lacks something.
+3 the environment lacks something; 130 interrupted.
 """
 
 
@@ -135,12 +136,13 @@ def command(
     if omitted), with a report beside it. The result runs exactly like the original where the op library is not.
     """
     # Imported here, so that --help answers at once.
-    from haste_export.check import load_feeds
-    from haste_export.cli.environment import check_isa
-    from haste_export.compiler import compress_with_report
-    from haste_export.plan import Plan
-    from haste_export.plan_file import PlanFile, read_plan
-    from haste_export.speed.timing import Timing
+    with held_back():  # libraries take an import that is cut off for a module that they can do without
+        from haste_export.check import load_feeds
+        from haste_export.cli.environment import check_isa
+        from haste_export.compiler import compress_with_report
+        from haste_export.plan import Plan
+        from haste_export.plan_file import PlanFile, read_plan
+        from haste_export.speed.timing import Timing
 
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
     stored = read_plan(plan_file) if plan_file is not None else PlanFile(Plan())
@@ -246,6 +248,8 @@ def _refuse_collisions(
 
 
 def _print(report: Report, console: Console, verbose: int) -> None:
+    from haste_export.speed.dense import is_comparable
+
     if report.layers:
         console.print(_table(report.layers))
     for warning in report.warnings:
@@ -266,6 +270,8 @@ def _print(report: Report, console: Console, verbose: int) -> None:
         console.print(f"Steering input: {report.steering}", highlight=False)
         if report.options.stats:
             console.print("Statistics: further outputs, haste_stats/LAYER; without the op library they are zero.")
+    if not report.rewritten and any(layer.speed for layer in report.layers) and is_comparable(report.options):
+        console.print("--hyperplanes 0 asks the same of dense mode, which merges nothing and loses no accuracy.")
     if report.options.weights == "fp16" and report.rewritten:
         _print_half(report, console)
     if report.speed is not None:
@@ -276,6 +282,8 @@ def _print(report: Report, console: Console, verbose: int) -> None:
             f"{speed.haste_ms:.2f} ms {'at best' if speed.unchanged else 'after'} ({speed.speedup:.2f}{_TIMES}).",
             highlight=False,
         )
+    if report.dense is not None and not report.dense.pays:
+        _print_dense(report.dense, report.options.hyperplanes, console)
     if report.check is not None:
         check = report.check
         verdict = "[green]passed[/]" if check["passed"] else "[red]failed[/]"
@@ -283,6 +291,19 @@ def _print(report: Report, console: Console, verbose: int) -> None:
             f"Check {verdict} over {check['runs']} run{'' if check['runs'] == 1 else 's'}, by {check['ran']}: "
             f"relative error {check['dense_error']:.1e} dense, {check['default_error']:.1e} at the default."
         )
+
+
+def _print_dense(dense: DenseSpeed, hyperplanes: int, console: Console) -> None:
+    """That hashing does not pay, and what to do."""
+    predicted = dense.source == "model"
+    verdict = "is not predicted to be" if predicted else "is not"
+    times = f"{dense.haste_ms:.3g} and {dense.dense_ms:.3g} ms{' for the rewritten layers' if predicted else ''}"
+    compare = f"compare them on your input (haste bench --hyperplanes 0,{hyperplanes}) and " if predicted else ""
+    console.print(
+        f"L = {hyperplanes} {verdict} meaningfully faster than L = 0, dense mode, which loses no accuracy ({times}): "
+        f"{compare}steer to 0 or export with --hyperplanes 0, or use a smaller L with haste tune --correct.",
+        highlight=False,
+    )
 
 
 def _print_half(report: Report, console: Console) -> None:

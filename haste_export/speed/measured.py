@@ -3,7 +3,8 @@
 1. Every layer that qualifies is timed alone, as Conv and as HasteConv, on the input that it gets in the model.
 2. Whole models are timed: with the layers that gain alone, with those that the cost model predicts, and with all.
 3. From the best of them, chains of HasteConvs are taken away and others added, one at a time, while it helps.
-4. If the best is not faster than stock by the margin, every layer stays.
+4. If the best is not faster than stock by the margin, every layer stays. In the same turns it is timed in dense mode,
+   which says whether merging gains anything.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
@@ -20,14 +22,15 @@ from haste_export.compiler import check_supported, compress_ir, preparation, run
 from haste_export.options import Options
 from haste_export.passes.rewrite import decide, patch_of
 from haste_export.plan import LayerSetting, Plan
-from haste_export.report import LayerSpeed, ModelSpeed
+from haste_export.report import DenseSpeed, LayerSpeed, ModelSpeed
 from haste_export.rules.select import ConvForm
 from haste_export.speed.choose import choose
+from haste_export.speed.dense import is_comparable
 from haste_export.speed.lone import LoneLayer, lone_layers
 from haste_export.speed.model import costs_of
 from haste_export.speed.network import MARGIN, Network, build_network
 from haste_export.speed.predict import library_isa, target_isa
-from haste_export.speed.timing import RANDOM_INPUT, SessionTimer, Timer, Timing, speedup
+from haste_export.speed.timing import RANDOM_INPUT, SessionTimer, Timer, Timing, Turns, speedup
 
 CHAIN_MARGIN = 1.01
 """How much faster the whole model must get for a chain to be added or taken away."""
@@ -38,11 +41,15 @@ Names = frozenset[str]
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcome: layers that stay although they qualify, each with the reason, and all times."""
+    """Outcome: layers that stay although they qualify, each with the reason, and all times.
+
+    `dense` has the result at the L asked for and in dense mode; None if all stay, or L is not one number above 0.
+    """
 
     stay: Mapping[str, str]
     layers: Mapping[str, LayerSpeed]
     speed: ModelSpeed | None
+    dense: DenseSpeed | None = None
 
 
 def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
@@ -69,12 +76,14 @@ def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
     trial = _Trials(original, options, eligible | inner, feeds, timing, timer)
     best = trial.best([gaining, predicted, frozenset(alone)])
     best = _refine(trial, best, network, alone)
-    stock_ms, haste_ms, ratio = trial.against_stock(best)
+    stock, haste, *dense = trial.final(best)
+    ratio = speedup(stock, haste)
     unchanged = ratio < MARGIN
     chosen = frozenset[str]() if unchanged else best
+    against_dense = None if unchanged or not dense else _against_dense(haste, *dense)
     speed = ModelSpeed(
-        stock_ms,
-        haste_ms,
+        float(np.median(stock)),
+        float(np.median(haste)),
         ratio,
         unchanged,
         timing.threads,
@@ -82,7 +91,7 @@ def measure(model: ir.Model, options: Options, timing: Timing) -> Measured:
         str(timing.input_file or RANDOM_INPUT),
     )
     stay = {name: _reason(alone.get(name)) for name in sorted((eligible | inner) - chosen)}
-    return Measured(stay, alone, speed)
+    return Measured(stay, alone, speed, against_dense)
 
 
 def _proto(model: ir.Model) -> onnx.ModelProto:
@@ -180,25 +189,35 @@ class _Trials:
         before, after = self._times([self._model(than), self._model(choice)])
         return speedup(before, after) >= CHAIN_MARGIN
 
-    def against_stock(self, choice: Names) -> tuple[float, float, float]:
-        """Milliseconds of stock and of the choice, and the speed-up; of stock alone if the choice is empty."""
-        if not choice:
-            (stock,) = self._times([self._original])
-            return float(np.median(stock)), float(np.median(stock)), 1.0
-        stock, haste = self._times([self._original, self._model(choice)])
-        return float(np.median(stock)), float(np.median(haste)), speedup(stock, haste)
+    def final(self, choice: Names) -> Turns:
+        """Times of stock, of the choice and, where that can be compared, of the choice in dense mode.
 
-    def _times(self, models: Sequence[onnx.ModelProto]) -> list[np.ndarray]:
+        For an empty choice those of stock, twice.
+        """
+        if not choice:
+            return self._times([self._original]) * 2
+        models = [self._original, self._model(choice)]
+        if is_comparable(self._options):
+            models.append(self._model(choice, dense=True))
+        return self._times(models)
+
+    def _times(self, models: Sequence[onnx.ModelProto]) -> Turns:
         self._left -= 1
         self._timing.progress("the whole model", max(self._left, 1))
         return self._timer(models, self._feeds, self._timing.model_seconds)
 
-    def _model(self, choice: Names) -> onnx.ModelProto:
+    def _model(self, choice: Names, *, dense: bool = False) -> onnx.ModelProto:
         if not choice:
             return self._original
         stay = {**self._options.plan.stay_conv, **dict.fromkeys(self._eligible - choice, "it does not gain")}
         own = replace(self._options, select="all", plan=replace(self._options.plan, stay_conv=stay))
+        own = replace(own, hyperplanes=0) if dense else own
         return ir.to_proto(compress_ir(ir.from_proto(_copied(self._original)), own)[0])
+
+
+def _against_dense(haste: npt.NDArray[np.float64], dense: npt.NDArray[np.float64]) -> DenseSpeed:
+    ratio = speedup(dense, haste)
+    return DenseSpeed("measured", float(np.median(haste)), float(np.median(dense)), ratio, ratio >= MARGIN)
 
 
 def _refine(trial: _Trials, best: Names, network: Network, alone: Mapping[str, LayerSpeed]) -> Names:

@@ -43,6 +43,7 @@ class Layer:
         eligible: whether it may become a HasteConv.
         stock: nanoseconds as Conv.
         haste: nanoseconds as HasteConv between blocked tensors; of no meaning if it is not eligible.
+        dense: the same in dense mode.
         margin: how much faster it must be predicted to be worth an approximation.
     """
 
@@ -50,6 +51,7 @@ class Layer:
     eligible: bool
     stock: float
     haste: float
+    dense: float
     margin: float = MARGIN
 
 
@@ -176,12 +178,14 @@ def _layer(
 ) -> Layer:
     name = str(conv.name)
     if shape is None:
-        return Layer(name, False, 0.0, 0.0)
-    count = hyperplanes(name)
-    work = haste_work(shape, typical_counts(count, shape.taps, shape.patch), count, options.sparsity)
+        return Layer(name, False, 0.0, 0.0, 0.0)
+    work, dense = (
+        haste_work(shape, typical_counts(count, shape.taps, shape.patch), count, options.sparsity)
+        for count in (hyperplanes(name), 0)
+    )
     stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
     margin = MARGIN if work.direct == 0 else UNTILED_MARGIN
-    return Layer(name, isinstance(form, ConvForm), stock, total(work, costs.haste), margin)
+    return Layer(name, isinstance(form, ConvForm), stock, total(work, costs.haste), total(dense, costs.haste), margin)
 
 
 def _note_others(

@@ -11,6 +11,7 @@ from haste_export.passes.rewrite import decide
 from haste_export.plan import LayerSetting
 from haste_export.report import LayerSpeed, Report
 from haste_export.speed.choose import choose, gain
+from haste_export.speed.dense import is_comparable, predicted_dense
 from haste_export.speed.model import DEFAULT_ISA, costs_of, known_isas
 from haste_export.speed.network import build_network
 
@@ -20,7 +21,8 @@ class PredictGains(ir.passes.InPlacePass):
 
     `stay` holds the layers that qualify and should stay Conv nevertheless, each with a reason, and `layers` the
     predicted times of all that qualify, without conversions. What a plan gives a level is wanted, and not predicted.
-    The report gets a warning if the prediction is for another instruction set than the one wanted.
+    The report gets the comparison with dense mode, and a warning if the prediction is for another instruction set than
+    the one wanted.
     """
 
     def __init__(self, options: Options, report: Report) -> None:
@@ -50,10 +52,12 @@ class PredictGains(ir.passes.InPlacePass):
         planned = set().union(*options.plan.levels)
         wanted = frozenset(index for index, layer in enumerate(network.layers) if layer.name in planned)
         chosen = choose(network, wanted)
+        if is_comparable(options):
+            self._report.dense = predicted_dense([network.layers[index] for index in sorted(chosen)])
         for index, layer in enumerate(network.layers):
             if not layer.eligible:
                 continue
-            self.layers[layer.name] = LayerSpeed("model", layer.stock / 1e6, layer.haste / 1e6)
+            self.layers[layer.name] = LayerSpeed("model", layer.stock / 1e6, layer.haste / 1e6, layer.dense / 1e6)
             if index not in chosen:
                 predicted = gain(network, chosen, index)
                 asked = f", less than the {layer.margin:.2f} that are asked for" if predicted >= 1 else ""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from haste_export.bench.inputs import Feeds
-from haste_export.contract import CONV, DOMAIN, NCHW, REORDER
+from haste_export.contract import CONV, DOMAIN, NCHW, REORDER, STEERING_HYPERPLANES
 from tests.exporter.models import attributes, filters, text_model
 
 CHAIN = """
@@ -28,13 +29,22 @@ def chain() -> onnx.ModelProto:
     return text_model(CHAIN, {"w": filters(16, 16, 3, 3)})
 
 
+def wide_chain() -> onnx.ModelProto:
+    """The same with 128 channels on 28x28, where hashing gains a lot at a small L and nothing at a large one."""
+    return text_model(CHAIN, {"w": filters(128, 128, 3, 3)}, inputs="float[1,128,28,28] x")
+
+
 @dataclass
 class FakeTimer:
-    """A clock: a HasteConv takes what `haste` says (1 by default), a Conv takes 1, a conversion `convert`."""
+    """A clock: a HasteConv takes what `haste` says (1 by default), a Conv takes 1, a conversion `convert`.
+
+    Where `dense` is given, it has what HasteConvs take in a model whose default is dense mode.
+    """
 
     haste: Mapping[str, float] = field(default_factory=dict)
     convert: float = 0.0
     whole: float = 0.0
+    dense: Mapping[str, float] | None = None
     calls: list[list[list[str]]] = field(default_factory=list)
     feeds: list[Feeds] = field(default_factory=list)
 
@@ -50,8 +60,15 @@ class FakeTimer:
         conversions: int = layouts.count(NCHW) + sum(node.op_type == REORDER for node in model.graph.node)
         # Lone layers pay no conversions: chains are what these tests are about.
         price = self.convert if len(convs) + len(hastes) > 1 else 0.0
-        own = sum(self.haste.get(node.name, 1.0) for node in hastes)
+        taken = self.dense if self.dense is not None and is_dense(model) else self.haste
+        own = sum(taken.get(node.name, 1.0) for node in hastes)
         return len(convs) + own + price * conversions + (self.whole if hastes and price else 0.0)
+
+
+def is_dense(model: onnx.ModelProto) -> bool:
+    """Whether the default of the steering input is dense mode."""
+    defaults = [init for init in model.graph.initializer if init.name == STEERING_HYPERPLANES]
+    return any(numpy_helper.to_array(default) == 0 for default in defaults)
 
 
 def _hastes(model: onnx.ModelProto) -> list[onnx.NodeProto]:

@@ -16,7 +16,7 @@ def network(
     haste: list[float], convert: float = 0.0, reorder: float = 0.0, ineligible: frozenset[int] = frozenset()
 ) -> Network:
     """A chain of layers that take 100 as Conv, and `haste` as HasteConv."""
-    layers = [Layer(str(index), index not in ineligible, 100.0, own) for index, own in enumerate(haste)]
+    layers = [Layer(str(index), index not in ineligible, 100.0, own, own) for index, own in enumerate(haste)]
     links = [Link([End(0, False, convert, reorder)], blockable=False)]
     links += [
         Link([End(index, True, convert, reorder), End(index + 1, False, convert, reorder)])

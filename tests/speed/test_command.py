@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from haste_export.cli.export import command
 from haste_export.speed import measured
 from runtime_ops import native
-from tests.speed.fakes import FakeTimer, chain
+from tests.speed.fakes import FakeTimer, chain, wide_chain
 
 
 @pytest.fixture
@@ -47,7 +47,12 @@ def test_only_faster(path: Path, timer: FakeTimer) -> None:
     assert document["speed"]["threads"] == 2
     assert document["options"]["select"] == "measured"
     assert [layer["status"] for layer in document["layers"]] == ["left", "rewritten", "rewritten", "left"]
-    assert document["layers"][1]["speed"] == {"source": "measured", "stock_ms": 1.0, "haste_ms": 0.5}
+    assert document["layers"][1]["speed"] == {
+        "source": "measured",
+        "stock_ms": 1.0,
+        "haste_ms": 0.5,
+        "dense_ms": None,
+    }
 
 
 def test_an_unknown_instruction_set_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +60,43 @@ def test_an_unknown_instruction_set_is_told(path: Path, monkeypatch: pytest.Monk
     result = call(path)
     assert result.exit_code == 0, result.output
     assert "Warning: the cost model has no constants for the instruction set 'sve'" in result.output
+
+
+def flat(result: Result) -> str:
+    """The output without its line breaks."""
+    return " ".join(result.output.split())
+
+
+def test_dense_mode_is_as_fast_by_the_clock(path: Path, timer: FakeTimer) -> None:
+    timer.haste = dict.fromkeys("abc", 0.5)
+    said = (
+        "L = 14 is not meaningfully faster than L = 0, dense mode, which loses no accuracy (2.5 and 2.5 ms): steer to 0"
+    )
+    assert said in flat(call(path, "--only-faster"))
+    timer.dense = dict.fromkeys("abc", 0.7)
+    assert "no accuracy" not in flat(call(path, "--only-faster"))
+
+
+def test_dense_mode_is_predicted_as_fast(path: Path) -> None:
+    onnx.save(wide_chain(), path)
+    said = "L = 20 is not predicted to be meaningfully faster than L = 0, dense mode, which loses no accuracy ("
+    result = flat(call(path, "--isa", "avx512", "--hyperplanes", 20))
+    assert said in result
+    assert "compare them on your input (haste bench --hyperplanes 0,20) and steer to 0 or export with" in result
+    document = json.loads(path.with_name("net.haste.json").read_text())
+    layers = [layer["speed"] for layer in document["layers"] if layer["status"] == "rewritten"]
+    assert document["dense"]["dense_ms"] == pytest.approx(sum(speed["dense_ms"] for speed in layers))
+    assert document["dense"]["haste_ms"] == pytest.approx(sum(speed["haste_ms"] for speed in layers))
+    assert document["dense"]["pays"] is False
+    for asked in (0, 8):
+        assert "no accuracy" not in flat(call(path, "--isa", "avx512", "--hyperplanes", asked))
+
+
+def test_what_does_not_gain_may_gain_in_dense_mode(path: Path, timer: FakeTimer) -> None:
+    timer.haste = dict.fromkeys("abc", 2.0)
+    said = "--hyperplanes 0 asks the same of dense mode"
+    assert said in call(path, "--only-faster").output
+    assert said not in call(path, "--only-faster", "--hyperplanes", 0).output
 
 
 def test_nothing_gets_faster(path: Path, timer: FakeTimer) -> None:

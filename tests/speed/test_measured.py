@@ -13,10 +13,11 @@ import pytest
 from haste_export import compress_with_report
 from haste_export.bench.inputs import Feeds
 from haste_export.errors import HasteError
+from haste_export.plan import LayerSetting, Plan
 from haste_export.report import Report
 from haste_export.speed.timing import SessionTimer, Timing, speedup
 from tests.exporter.models import attributes, filters, haste_convs, text_model
-from tests.speed.fakes import FakeTimer, chain
+from tests.speed.fakes import FakeTimer, chain, is_dense
 
 GAINS = {"a": 0.5, "b": 0.5, "c": 0.5}
 
@@ -70,6 +71,32 @@ def test_nothing_gets_faster(timer: FakeTimer) -> None:
     assert report.speed.unchanged
     assert all(layer.reason for layer in report.layers)
     assert report.to_json()["speed"]["unchanged"] is True
+    assert report.dense is None
+
+
+@pytest.mark.parametrize(("dense", "ratio"), [(0.5, 1.0), (0.7, 1.24), (0.4, 0.88), (0.52, 1.024)])
+def test_dense_mode_is_timed_beside_the_result(dense: float, ratio: float) -> None:
+    """The model takes 2.5 at L = 14; in dense mode 1 and what its layers take."""
+    timer = FakeTimer(GAINS, dense=dict.fromkeys("abc", dense))
+    small, report = selected(timer)
+    assert timer.calls[-1] == [[], ["a", "b", "c"], ["a", "b", "c"]]
+    assert report.dense is not None
+    assert (report.dense.source, report.dense.haste_ms, report.dense.pays) == ("measured", 2.5, dense == 0.7)
+    assert report.dense.speedup == pytest.approx(ratio)
+    assert report.to_json()["dense"]["dense_ms"] == pytest.approx(2.5 * ratio)
+    assert isinstance(small, onnx.ModelProto)
+    assert not is_dense(small)
+
+
+@pytest.mark.parametrize(
+    "options", [{"hyperplanes": 0}, {"plan": Plan(levels=({"a": LayerSetting(9), "b": LayerSetting(0)},))}]
+)
+def test_dense_mode_is_not_compared_with_itself_or_with_levels(options: dict[str, Any]) -> None:
+    timer = FakeTimer(GAINS)
+    _, report = selected(timer, **options)
+    assert timer.calls[-1] == [[], ["a", "b", "c"]]
+    assert report.dense is None
+    assert report.to_json()["dense"] is None
 
 
 def test_layers_get_their_own_input() -> None:

@@ -10,17 +10,25 @@ import onnx
 import pytest
 
 from haste_export import compress_with_report
+from haste_export.data import sample_model
 from haste_export.errors import OptionError
 from haste_export.flops import LayerShape
-from haste_export.options import ISAS
-from haste_export.plan import Plan
+from haste_export.options import ISAS, Isa
+from haste_export.plan import LayerSetting, Plan
 from haste_export.speed import model as cost_model
 from haste_export.speed import predict
+from haste_export.speed.dense import predicted_dense
 from haste_export.speed.model import Costs
-from haste_export.speed.network import NOMINAL_SIDE
+from haste_export.speed.network import NOMINAL_SIDE, Layer
 from runtime_ops import native
 from tests.exporter.models import filters, text_model
-from tests.speed.fakes import chain
+from tests.speed.fakes import chain, wide_chain
+
+# Channels in and out, side and number of the layers behind the first.
+VGG16 = [
+    (64, 64, 240, 1), (64, 128, 120, 1), (128, 128, 120, 1), (128, 256, 60, 1), (256, 256, 60, 2),
+    (256, 512, 30, 1), (512, 512, 30, 2), (512, 512, 15, 3),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -48,6 +56,58 @@ def test_layers_that_gain(priced: list[float]) -> None:
     assert speed is not None
     assert speed.source == "model"
     assert speed.haste_ms / speed.stock_ms == pytest.approx(0.5)
+
+
+def test_times_in_dense_mode() -> None:
+    _, report = compress_with_report(wide_chain(), isa="avx512")
+    shape = LayerShape(128, 128, 28, 28, 3, 3, 7)
+    dense, hashed = (cost_model.predict(shape, count, isa="avx512").haste_ms for count in (0, 14))
+    assert [layer.speed.dense_ms for layer in report.rewritten if layer.speed] == pytest.approx([dense] * 3)
+    assert report.dense is not None
+    assert (report.dense.haste_ms, report.dense.dense_ms) == pytest.approx((3 * hashed, 3 * dense))
+    assert report.dense.speedup == pytest.approx(dense / hashed)
+    assert report.to_json()["dense"]["source"] == "model"
+
+
+@pytest.mark.parametrize(("dense", "pays"), [(1.0, False), (1.11, False), (1.13, True)])
+def test_a_gain_over_dense_mode_counts_from_the_margin_on(dense: float, pays: bool) -> None:
+    layers = [Layer("a", True, 9.0, 1e6, 1e6 * (2 * dense - 1)), Layer("b", True, 9.0, 1e6, 1e6)]
+    found = predicted_dense(layers)
+    assert found is not None
+    assert (found.haste_ms, found.dense_ms) == pytest.approx((2, 2 * dense))
+    assert found.pays == pays
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2"])
+def test_dense_mode_as_it_was_measured(isa: Isa) -> None:
+    """Hashing at L = 14 gains nothing in the sample, and a third of the time in a VGG16 at 240x240."""
+    _, sample = compress_with_report(onnx.load(sample_model()), isa=isa)
+    assert sample.dense is not None
+    assert not sample.dense.pays
+    shapes = [
+        LayerShape(inner, outer, side, side, 3, 3, 7 if side > 30 else 6)
+        for inner, outer, side, count in VGG16
+        for _ in range(count)
+    ]
+    times = [[1e6 * cost_model.predict(shape, count, isa=isa).haste_ms for count in (14, 0)] for shape in shapes]
+    vgg = predicted_dense([Layer("", True, 0.0, haste, dense) for haste, dense in times])
+    assert vgg is not None
+    assert vgg.pays
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hyperplanes": 0},
+        {"select": "all"},
+        {"exclude": ("re:.",)},
+        {"plan": Plan(levels=({"a": LayerSetting(9)},))},
+        {"plan": Plan(levels=({"a": LayerSetting(9)},), default_level=0)},
+    ],
+)
+def test_no_comparison_with_dense_mode(options: dict[str, Any]) -> None:
+    _, report = compress_with_report(wide_chain(), isa="avx512", **options)
+    assert report.dense is None
 
 
 @pytest.mark.parametrize(("machine", "isa"), [("aarch64", "neon"), ("x86_64", "avx512")])
