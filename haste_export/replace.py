@@ -58,8 +58,8 @@ def replacements(*targets: Path) -> Iterator[list[IO[bytes]]]:
 
 
 def _rename_all(renames: Sequence[tuple[Path, Path]]) -> None:
-    """Rename each new file to its place; if one fails, put back what stood in the places of those before it."""
-    undo: list[tuple[Path, Path | None]] = []
+    """Rename each new file to its place; if one fails, or an interrupt comes between, put back what stood there."""
+    begun: list[tuple[Path, Path, Path | None]] = []
     backups: list[Path] = []
     try:
         for index, (new, place) in enumerate(renames):
@@ -69,11 +69,15 @@ def _rename_all(renames: Sequence[tuple[Path, Path]]) -> None:
                 old = new.with_suffix(".old")
                 backups.append(old)
                 _keep(place, old)
+            begun.append((new, place, old))
             new.replace(place)
-            undo.append((place, old))
-    except OSError:
-        for place, old in reversed(undo):
+    except BaseException:
+        # The files tell how far it came; an interrupt may have come after a rename as well as before it.
+        whole = len(begun) == len(renames) and not begun[-1][0].exists()
+        for new, place, old in () if whole else reversed(begun):
             with contextlib.suppress(OSError):
+                if new.exists():
+                    continue
                 if old is None:
                     place.unlink()
                 else:

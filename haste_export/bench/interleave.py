@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from haste_export.bench.worker import Candidate, Failure, Opened, Turn, TurnResult, serve
 from haste_export.errors import HasteError
+from haste_export.interrupts import held_back
 
 # ONNX Runtime's idle threads spin for a while after a run; the other candidate waits until they sleep.
 PAUSE_S = 0.02
@@ -59,16 +60,13 @@ class Worker:
         self.candidate = candidate
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, candidate, threads), daemon=True)
-        # Ctrl-C reaches every process of the terminal. Only this one answers it; a process inherits what is blocked.
-        # The tracker, which starts with the first process, would lift the block.
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()
-        self.opened: Opened = self._receive(Opened)
+            _start(self._process)
+            theirs.close()
+            self.opened: Opened = self._receive(Opened)
+        except KeyboardInterrupt:
+            self.kill()
+            raise
 
     def take(self, turn: Turn) -> TurnResult:
         """Let it run."""
@@ -86,7 +84,9 @@ class Worker:
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing."""
-        self._process.kill()
+        if self._process.pid is not None:
+            self._process.kill()
+            self._process.join()
 
     def _receive(self, kind: type[Any]) -> Any:
         try:
@@ -100,6 +100,17 @@ class Worker:
             raise CandidateError(answer.message)
         assert isinstance(answer, kind)
         return answer
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process that an interrupt does not reach.
+
+    Ctrl-C goes to every process of the terminal. Only this one answers it; a process inherits what is blocked. It is
+    held back here too: a process that is cut off from what it shall do would print a traceback.
+    """
+    resource_tracker.ensure_running()  # it starts with the first process, and would lift the block
+    with held_back():
+        process.start()
 
 
 @contextmanager

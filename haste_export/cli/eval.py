@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,6 @@ from haste_export.cli.parameters import ModelPath, decimals, not_negative, patch
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MERGES
-from haste_export.errors import OutputError
 from haste_export.evaluate.dataset import Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.layers import LayerEffect, layer_effects, sort_by_harm
@@ -28,6 +28,7 @@ from haste_export.evaluate.models import check_settings, compressed_with, is_com
 from haste_export.evaluate.plot import check_plot
 from haste_export.evaluate.stats import Layer, model_layers
 from haste_export.evaluate.sweep import Point, Spread, summarise, sweep, sweep_compressed
+from haste_export.io import write_text
 from haste_export.options import WEIGHTS, Options
 from haste_export.plan import LayerSetting
 
@@ -197,13 +198,11 @@ def _number(spread: Spread | None) -> str:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows of equal keys as CSV with a head. Raises OutputError when the file can not be written."""
-    try:
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(text.getvalue(), path)
 
 
 def _check_drop(judge: Judge, points: Sequence[Point], limit: float | None) -> None:

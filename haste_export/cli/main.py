@@ -7,6 +7,9 @@ from importlib.util import find_spec
 
 import click
 
+from haste_export.cli.interrupt import Interruptible
+from haste_export.interrupts import held_back
+
 # Sub-command -> what it does. Its module is haste_export.cli.<name>, its click command is called `command` there.
 COMMANDS = {
     "export": "Rewrite the convolutions of a model (the same as haste-export).",
@@ -20,7 +23,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Interruptible, click.Group):
     """A group that knows the names of its commands and imports one only to run it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -31,7 +34,8 @@ class LazyGroup(click.Group):
         """Import the command; None for a name that there is not."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(_module(cmd_name)).command
+        with held_back():  # libraries take an import that is cut off for a module that they can do without
+            command: click.Command = import_module(_module(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -49,7 +53,8 @@ def _module(name: str) -> str:
 def command() -> None:
     """Look at, measure and tune compressed models.
 
-    Exit codes: 0 done; 1 a check or a gate failed; 2 usage or unreadable input; 3 the environment lacks something.
+    Exit codes: 0 done; 1 a check or a gate failed; 2 usage or unreadable input; 3 the environment lacks something; 130
+    interrupted.
     """
 
 

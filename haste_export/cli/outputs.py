@@ -37,7 +37,9 @@ def _check_writable(path: Path) -> None:
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise click.UsageError(f"cannot write {path}: there is no directory {path.parent}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    # A file is replaced by a new one, which is made beside it; a device is written to.
+    needed = [folder] if not path.exists() else [folder, path] if path.is_file() else [path]
+    if not all(os.access(place, os.W_OK) for place in needed):
         raise click.UsageError(f"cannot write {path}: permission denied")
 
 

@@ -18,12 +18,13 @@ from haste_export.cli.parameters import ModelPath, decimals
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
 from haste_export.contract import MERGES
-from haste_export.errors import OptionError, OutputError
+from haste_export.errors import OptionError
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge, Outcome
 from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
 from haste_export.evaluate.stats import Layer, hyperplanes_in_use, model_layers
 from haste_export.evaluate.sweep import point
+from haste_export.io import write_text
 from haste_export.options import Options
 from haste_export.plan_file import PlanFile, read_plan
 from haste_export.report_html.collect import layer_views
@@ -97,10 +98,7 @@ def command(
     if shown not in settings:
         raise OptionError(f"--setting {shown} is none of {', '.join(map(str, settings))}")
     contents = _contents(model.name, proto, compressed, dataset, settings, shown, image, threads)
-    try:
-        target.write_text(render(contents), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    write_text(render(contents), target)
     document = {"model": str(model), "report": str(target), "points": [entry.to_json() for entry in contents.points]}
     write_json(document, json_file)
     if json_file != "-":

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from haste_export.cli.interrupt import Interruptible, is_interrupt
 from haste_export.errors import HasteError, OutputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -27,11 +28,8 @@ class GateError(HasteError):
     exit_code = 1
 
 
-class HasteCommand(click.Command):
-    """A command whose HasteError ends the program with one sentence on stderr and the error's exit code.
-
-    What the operating system refuses, like a table that goes to a full disk, ends it in the same way, with 2.
-    """
+class _TellingCommand(click.Command):
+    """A command that tells errors."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -39,6 +37,8 @@ class HasteCommand(click.Command):
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where it can be said what went wrong
         except HasteError as error:
+            if is_interrupt(error):
+                raise
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
@@ -49,6 +49,13 @@ class HasteCommand(click.Command):
             _drop_output()
             ctx.exit(OutputError.exit_code)
         return result
+
+
+class HasteCommand(Interruptible, _TellingCommand):
+    """A command whose HasteError ends the program with one sentence on stderr and the error's exit code.
+
+    What the operating system refuses, like a table that goes to a full disk, ends it in the same way, with 2.
+    """
 
 
 def _drop_output() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from haste_export.errors import MissingDependencyError, OptionError, OutputError
 from haste_export.evaluate.layers import LayerEffect
 from haste_export.evaluate.sweep import Spread
+from haste_export.replace import replacements
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,7 +105,8 @@ def plot_layers(path: Path, effects: Sequence[LayerEffect], label: str) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     try:
-        figure.savefig(path)
+        with replacements(path) as (file,):
+            figure.savefig(file, format=path.suffix.lower()[1:])
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -144,5 +144,6 @@ def _optuna() -> Any:
         import optuna
     except ImportError as error:
         raise MissingDependencyError("haste tune needs Optuna: pip install 'haste-export[tune]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Its warnings are about trials that end by an exception, an interrupt for one; what ends the search is told anyway.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
