@@ -91,7 +91,9 @@ def expectation(case: Case, precision: Precision) -> Expectation:
     if not tau_is_trusted(problem, result):
         return Expectation(result.y, result.stats, None)
     allowed = tolerance(problem, result, precision.product)
-    return Expectation(result.y, result.stats, allowed + precision.unit * (np.abs(result.y) + allowed) + precision.tiny)
+    # Without a bound (infinity) there is nothing to round, and 0 times infinity is no number.
+    stored = precision.unit * (np.abs(result.y) + np.where(np.isfinite(allowed), allowed, 0.0))
+    return Expectation(result.y, result.stats, allowed + stored + precision.tiny)
 
 
 def check_values(case: Case, backend: Backend) -> None:
