@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnx_ir as ir
 import onnxruntime
+from onnx import TensorProto
 
 import runtime_ops
 from haste_export.contract import STEERING_HYPERPLANES, STEERING_LEVEL
@@ -31,11 +33,11 @@ HALF_TOLERANCE = 1e-2
 """The same where weights were rounded to float16, which moves each by up to 2^-11 of itself. Over the models tried, up
 to 53 layers deep, that is 6e-5 to 2e-3."""
 
-_DTYPES = {
-    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
-    "tensor(bool)": np.bool_,
-}  # fmt: skip
+_MADE_UP = (
+    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32,
+    TensorProto.INT64, TensorProto.BOOL,
+)  # fmt: skip
+"""Types of which random values are made."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def check_models(
         OptionError: an input's size is dynamic and not given, or its type is one that cannot be made up.
         CheckFailedError: one of the models does not run.
     """
+    made_up = random_inputs(original, shapes) if feeds is None else {}
     try:
         stock = onnxruntime.InferenceSession(str(original), _quiet(), providers=["CPUExecutionProvider"])
         library = _library()
@@ -98,10 +101,9 @@ def check_models(
         raise CheckFailedError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
     steering = sorted(session.steering & {STEERING_HYPERPLANES, STEERING_LEVEL})
     outputs = [node.name for node in stock.get_outputs()]  # the compressed model may give out statistics too
-    known = dict.fromkeys(_inputs_of_open_rank(original)) | dict(shapes or {})
     dense_error = default_error = 0.0
     for run in range(runs if feeds is None else 1):
-        inputs = feeds if feeds is not None else _random_feeds(stock, known, run)
+        inputs = feeds if feeds is not None else _random_feeds(made_up, run)
         try:
             expected = stock.run(outputs, dict(inputs))
             default = session.run(inputs, outputs)
@@ -112,6 +114,37 @@ def check_models(
         default_error = max(default_error, _largest_error(expected, default))
     ran: Ran = "native kernels" if session.native else "fallback bodies" if steering else "stock operators"
     return CheckResult(runs if feeds is None else 1, ran, dense_error, default_error, tolerance)
+
+
+@dataclass(frozen=True)
+class RandomInput:
+    """An input of which random values are made."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def random_inputs(model: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, RandomInput]:
+    """The inputs that random values are made for: all that must be fed.
+
+    Args:
+        model: the original.
+        shapes: shapes for inputs whose own are dynamic; the batch is 1 unless given.
+
+    Raises:
+        OptionError: an input's size is dynamic and not given, or its type is one that cannot be made up.
+        UnreadableModelError: as `read_proto`.
+    """
+    graph = read_proto(model).graph
+    constant = {tensor.name for tensor in graph.initializer}
+    return {
+        value.name: RandomInput(
+            _shape_to_feed(value, (shapes or {}).get(value.name)),
+            onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
+        )
+        for value in graph.input
+        if value.name not in constant
+    }
 
 
 def load_feeds(path: Path, original: Path) -> dict[str, npt.NDArray[Any]]:
@@ -172,33 +205,36 @@ def _quiet() -> onnxruntime.SessionOptions:
     return options
 
 
-def _inputs_of_open_rank(path: Path) -> list[str]:
-    """Inputs without a shape, which a session shows as scalars."""
-    inputs = read_proto(path).graph.input
-    return [value.name for value in inputs if not value.type.tensor_type.HasField("shape")]
+def _shape_to_feed(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in _MADE_UP:
+        kind = TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type else value.type.WhichOneof("value")
+        raise OptionError(f"no random values can be made for the input '{value.name}' ({kind}); give --check-input")
+    if given is not None:
+        return given
+    if not tensor.HasField("shape"):
+        raise OptionError(f"input '{value.name}' has no shape; give --input-shape or --check-input")
+    own: list[int | str] = [
+        dim.dim_value or (1 if axis == 0 else dim.dim_param or "?") for axis, dim in enumerate(tensor.shape.dim)
+    ]
+    sizes = tuple(size for size in own if isinstance(size, int))
+    if len(sizes) < len(own):
+        wanted = ",".join(map(str, own))
+        raise OptionError(
+            f"input '{value.name}' has open sizes; give --input-shape {value.name}:{wanted} with numbers in place of "
+            f"names, or --check-input"
+        )
+    return sizes
 
 
-def _random_feeds(
-    session: onnxruntime.InferenceSession, shapes: Mapping[str, tuple[int, ...] | None], seed: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Values for every input. `shapes` has those that were given, and None for an input of open rank."""
+def _random_feeds(inputs: Mapping[str, RandomInput], seed: int) -> dict[str, npt.NDArray[Any]]:
     rng = np.random.default_rng(seed)
-    feeds: dict[str, npt.NDArray[Any]] = {}
-    for node in session.get_inputs():
-        dtype = _DTYPES.get(node.type)
-        if dtype is None:
-            raise OptionError(f"input '{node.name}' is {node.type}; give --check-input")
-        own = [dim if isinstance(dim, int) else 1 if axis == 0 else 0 for axis, dim in enumerate(node.shape)]
-        shape = shapes.get(node.name, tuple(own))
-        if shape is None:
-            raise OptionError(f"input '{node.name}' has no shape; give --input-shape or --check-input")
-        if 0 in shape:
-            raise OptionError(
-                f"input '{node.name}' has dynamic sizes {node.shape}; give --input-shape or --check-input"
-            )
-        values = rng.standard_normal(shape) if np.dtype(dtype).kind == "f" else rng.integers(0, 2, shape)
-        feeds[node.name] = np.asarray(values).astype(dtype)
-    return feeds
+    return {
+        name: np.asarray(
+            rng.standard_normal(entry.shape) if entry.dtype.kind == "f" else rng.integers(0, 2, entry.shape)
+        ).astype(entry.dtype)
+        for name, entry in inputs.items()
+    }
 
 
 def _largest_error(expected: list[Any], actual: list[Any]) -> float:

@@ -137,7 +137,7 @@ def command(
     """
     # Imported here, so that --help answers at once.
     with held_back():  # libraries take an import that is cut off for a module that they can do without
-        from haste_export.check import load_feeds
+        from haste_export.check import load_feeds, random_inputs
         from haste_export.cli.environment import check_isa
         from haste_export.compiler import compress_with_report
         from haste_export.plan import Plan
@@ -154,6 +154,8 @@ def command(
         check_isa()
     _refuse_collisions(model, output, json_file, external_data, [plan_file, check_input, npy])
     feeds = load_feeds(check_input, model) if check_input is not None else None
+    if check_runs and feeds is None:
+        random_inputs(model, input_shapes)  # refuses what cannot be made up before anything is written
     options["select"] = _selection(options["select"], only_faster, npy)
     with _measuring(options["select"]) as progress:
         timing = Timing(threads, npy, progress=progress)

@@ -179,8 +179,26 @@ def test_a_failed_check_is_exit_code_one(path: Path, monkeypatch: pytest.MonkeyP
     assert_error(call(path, "--check", 1, "--input-shape", "x:1,16,8,9"), 1, "dense mode differs from the original")
 
 
-def test_check_of_dynamic_sizes_asks_for_them(path: Path) -> None:
-    assert_error(call(path, "--check", 1), 2, "give --input-shape or --check-input")
+def test_check_of_open_sizes_asks_for_them_and_writes_nothing(path: Path) -> None:
+    result = call(path, "--check", 1)
+    assert_error(result, 2, "input 'x' has open sizes; give --input-shape x:1,16,h,9 with numbers")
+    assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
+
+
+def test_an_open_batch_alone_is_checked(path: Path) -> None:
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 8
+    onnx.save(model, path)
+    assert "Check passed over 1 run" in call(path, "--check", 1).output
+
+
+def test_check_of_an_input_that_cannot_be_made_up(path: Path) -> None:
+    model = onnx.load(path)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("text", onnx.TensorProto.STRING, [1]))
+    onnx.save(model, path)
+    result = call(path, "--check", 1, "--input-shape", "x:1,16,8,9")
+    assert_error(result, 2, "no random values can be made for the input 'text' (STRING); give --check-input")
+    assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
 
 
 def test_check_needs_the_original(path: Path) -> None:
