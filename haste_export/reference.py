@@ -142,32 +142,45 @@ def group(codes: Labels) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Merged:
-    """One patch after the merge: its C~ buckets by first appearance, then the channels that left because of tau.
+    """One patch after the merge: its C~ buckets by first appearance, then the channels that left their bucket.
 
     averaging: [C~, C]; row b averages the channels that make bucket b's input: inputs = averaging @ windows.
     inputs: [C~, Q], zero for a skipped bucket.
-    coefficients: [C~, C], a_i at (bucket of i, i): merged filters = coefficients @ filters. A bucket whose row is
-        zero is skipped: its input is zero, or all that tau left of it is zero channels.
+    coefficients: [C~, C], a_i at (bucket of i, i): merged filters = coefficients @ filters; zero for a skipped bucket.
     members: bool [C~, C], who is in which bucket, each channel once.
-    zero_channels: channels whose window is all zero.
-    left: members that left their bucket because of tau.
+    skipped: bool [C~], the buckets that contribute nothing: u = 0, or all members left are zero.
+    awake: bool [C], the channels whose window is not all zero.
+    read: bool [C], the channels whose filters a merge reads: those, and for `mean` the others too.
+    left: members that left their bucket, because of tau or because it, or they, could not be merged.
     """
 
     averaging: Float64
     inputs: Float64
     coefficients: Float64
     members: NDArray[np.bool_]
-    zero_channels: int
+    skipped: NDArray[np.bool_]
+    awake: NDArray[np.bool_]
+    read: NDArray[np.bool_]
     left: int
 
     def stats(self) -> Float64:
         """Count the eight statistics of this patch (docs/operator.md, Statistics)."""
         count, channels = self.members.shape
         several = self.members.sum(axis=1) > 1
-        skipped = ~self.coefficients.any(axis=1)
-        read = np.count_nonzero(self.coefficients[several])
-        numbers = [1, channels, count, several.sum(), skipped.sum(), self.zero_channels, read, self.left]
+        read = (self.members[several & ~self.skipped] & self.read).sum()
+        zeros = np.count_nonzero(~self.awake)
+        numbers = [1, channels, count, several.sum(), self.skipped.sum(), zeros, read, self.left]
         return np.array(numbers, np.float64)
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A bucket whose members are final: who they are, the channels its input averages, the a_i of the members."""
+
+    members: NDArray[np.int64]
+    averaged: NDArray[np.int64]
+    coefficients: Float64
+    skipped: bool
 
 
 def coefficients(x: Float64, u: Float64, how: str = "scaled") -> Float64:
@@ -189,44 +202,91 @@ def merge(windows_of_channels: Floats, buckets: NDArray[np.int64], how: str = "s
     `scaled`: a_i = <x_i,u> / <u,u>, which gives back the scale that the hash does not see.
     `norm`: a_i = |x_i| / |u|, which does that too and keeps the length of every window.
     Both with tau > 0: of a bucket of two or more, a member with ||x_i - a_i u||^2 > tau E leaves and stays
-    alone, where E is the mean energy of the patch's channels. u is not recomputed, but a bucket left with one
-    member that is not zero takes that member's window, unless it is skipped because u = 0.
+    alone, where E is the mean energy of the patch's channels. u is not recomputed. A bucket of which one member is not
+    zero, or is left, takes that member's window as it is, unless it is skipped because u = 0.
     """
     x = np.asarray(windows_of_channels, np.float64)
-    channels = len(x)
-    bounded = how != "mean" and tau > 0  # false for NaN too
-    limit = tau * float((x * x).sum()) / channels
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64], Float64]] = []  # members, averaged channels, a_i
+    awake = np.asarray(x.any(axis=1))
+    # A tau of NaN is none.
+    limit = np.float32(tau * float((x * x).sum()) / len(x)) if tau > 0 else None
+    whole: list[_Bucket] = []
     alone: list[int] = []
     for bucket in range(int(buckets.max(initial=-1)) + 1):
-        members = averaged = np.flatnonzero(buckets == bucket)
-        u = x[members].mean(axis=0)
-        a = np.ones(len(members)) if how == "mean" or len(members) == 1 else coefficients(x[members], u, how)
-        if bounded and len(members) > 1:
-            stays = ~(((x[members] - a[:, None] * u) ** 2).sum(axis=1) > limit)
-            alone += members[~stays].tolist()
-            members, a = members[stays], a[stays]
-            awake = members[x[members].any(axis=1)]
-            if len(awake) == 1 and u.any():
-                averaged, a = awake, (members == awake).astype(np.float64)
-        if len(members):
-            rows.append((members, averaged, a))
-    rows += [(np.array([i]), np.array([i]), np.ones(1)) for i in sorted(alone)]
-    return _merged(x, rows, len(alone))
+        members = np.flatnonzero(buckets == bucket)
+        if how == "mean":
+            skipped = not x[members].mean(axis=0).any()
+            whole.append(_Bucket(members, members, np.ones(len(members)), skipped))
+            continue
+        merged, leaving = _weighted(x, members, awake, how, limit)
+        whole += [merged] if len(merged.members) else []
+        alone += leaving.tolist()
+    whole += [_as_it_is(np.array([i]), np.array([i])) for i in sorted(alone)]
+    return _merged(x, whole, awake, how, len(alone))
 
 
-def _merged(x: Float64, rows: Sequence[tuple[NDArray[np.int64], NDArray[np.int64], Float64]], left: int) -> Merged:
-    """Write the rows (members, averaged channels, a_i) of `merge` as matrices."""
-    shape = (len(rows), len(x))
+def _weighted(
+    x: Float64, members: NDArray[np.int64], awake: NDArray[np.bool_], how: str, limit: np.float32 | None
+) -> tuple[_Bucket, NDArray[np.int64]]:
+    """Merge a bucket of the windows x [C, Q] by `scaled` or `norm`: what it becomes, and the members that leave it.
+
+    Squares are compared as the nearest float32, for what that cannot hold decides too. `limit` is tau E; None is none.
+    """
+    some, nobody = members[awake[members]], members[:0]
+    if not len(some):
+        return _Bucket(members, members, np.zeros(len(members)), skipped=True), nobody
+    if len(some) == 1:
+        return _as_it_is(members, some), nobody
+    square = _square(x[some].sum(axis=0))
+    u = x[members].mean(axis=0)
+    skipped = square == 0
+    if not (skipped or _is_normal(square)):
+        leaves = np.ones(len(some), bool)
+        a = np.zeros(len(some))
+    else:
+        a = np.zeros(len(some)) if skipped else coefficients(x[some], u, how)
+        leaves = ~_is_normal(_square(x[some])) if how == "norm" else np.zeros(len(some), bool)
+        if limit is not None:
+            leaves |= _square(x[some] - a[:, None] * u) > limit
+    stay, leaving = some[~leaves], some[leaves]
+    left = members[~np.isin(members, leaving)]
+    if len(stay) == 1 and not skipped:
+        return _as_it_is(left, stay), leaving
+    weights = np.zeros(len(left))
+    weights[np.isin(left, stay)] = a[~leaves]
+    return _Bucket(left, members, weights, skipped or not len(stay)), leaving
+
+
+def _as_it_is(members: NDArray[np.int64], one: NDArray[np.int64]) -> _Bucket:
+    """Make a bucket of one member that is not zero, with zeros beside it or none: a = 1, whatever its square."""
+    return _Bucket(members, one, (members == one).astype(np.float64), skipped=False)
+
+
+def _square(x: Float64) -> Float32:
+    """<x,x> over the last axis, as float32 has it."""
+    square: Float32 = np.asarray((x * x).sum(axis=-1)).astype(np.float32)
+    return square
+
+
+def _is_normal(square: Float32) -> NDArray[np.bool_]:
+    """Whether it is a normal float32: neither 0 nor subnormal, infinity or NaN."""
+    normal: NDArray[np.bool_] = np.isfinite(square) & (square >= np.finfo(np.float32).tiny)
+    return normal
+
+
+def _merged(x: Float64, buckets: Sequence[_Bucket], awake: NDArray[np.bool_], how: str, left: int) -> Merged:
+    """Write the buckets of `merge` as matrices."""
+    shape = (len(buckets), len(x))
     averaging, weights, is_member = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
-    for row, (members, averaged, a) in enumerate(rows):
-        averaging[row, averaged] = 1 / len(averaged)
-        weights[row, members] = a
-        is_member[row, members] = True
-    inputs = np.array([x[averaged].mean(axis=0) for _, averaged, _ in rows]).reshape(len(rows), x.shape[1])
-    weights[~inputs.any(axis=1)] = 0  # skipped: whatever its filters are, it contributes nothing
-    zero_channels = int((~x.any(axis=1)).sum())
-    return Merged(averaging, inputs, weights, is_member, zero_channels, left)
+    inputs = np.zeros((len(buckets), x.shape[1]))
+    for row, bucket in enumerate(buckets):
+        averaging[row, bucket.averaged] = 1 / len(bucket.averaged)
+        is_member[row, bucket.members] = True
+        if not bucket.skipped:  # whatever its filters are, it contributes nothing
+            weights[row, bucket.members] = bucket.coefficients
+            inputs[row] = x[bucket.averaged].mean(axis=0)
+    skipped = np.array([bucket.skipped for bucket in buckets], bool)
+    read = awake | (how == "mean")
+    return Merged(averaging, inputs, weights, is_member, skipped, awake, read, left)
 
 
 def taps(inputs: Float64, kernel: tuple[int, int], patch: int) -> Float64:

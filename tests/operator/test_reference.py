@@ -118,14 +118,16 @@ def test_identity_of_the_paper(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("merge_how", "filters", "pixels"),
+    ("merge_how", "second", "filters", "pixels"),
     [
-        ("mean", [11, 1100], [16.5, 583, 1650, 16.5]),
-        ("scaled", [14, 200], [21, 142, 300, 21]),
-        ("norm", [14, 200], [21, 142, 300, 21]),  # every member is a multiple of u: both give it back whole
+        ("mean", [0, 0.5, 1.5, 0], [11, 1100], [16.5, 583, 1650, 16.5]),
+        ("scaled", [0, 1, 3, 0], [14, 100], [21, 142, 300, 21]),
+        ("norm", [0, 1, 3, 0], [14, 100], [21, 142, 300, 21]),  # every member is a multiple of u: both are exact
     ],
 )
-def test_the_example_of_the_documentation(merge_how: str, filters: list[float], pixels: list[float]) -> None:
+def test_the_example_of_the_documentation(
+    merge_how: str, second: list[float], filters: list[float], pixels: list[float]
+) -> None:
     """docs/method.md, "A worked example", number by number."""
     x = np.array([[1, 2, 0, 1], [2, 4, 0, 2], [0, 1, 3, 0], [0, 0, 0, 0]], np.float32).reshape(1, 4, 2, 2)
     weights = np.array([1, 10, 100, 1000], np.float32).reshape(1, 4, 1, 1)
@@ -133,7 +135,7 @@ def test_the_example_of_the_documentation(merge_how: str, filters: list[float], 
     result = haste_conv(x, weights, np.zeros(1, np.float32), v, 2, patch=2, merge_how=merge_how)
     assert result.codes.tolist() == [[[0b11, 0b11, 0b00, 0b00]]]
     (merged,) = result.merged
-    assert merged.inputs.tolist() == [[1.5, 3, 0, 1.5], [0, 0.5, 1.5, 0]]
+    assert merged.inputs.tolist() == [[1.5, 3, 0, 1.5], second]
     assert np.allclose(merged.coefficients @ weights.reshape(4), filters, rtol=1e-15)
     assert np.allclose(result.y.reshape(-1), pixels, rtol=1e-15)
     assert result.stats.tolist() == [1, 4, 2, 2, 0, 1, 4 if merge_how == "mean" else 3, 0]
@@ -175,6 +177,20 @@ def test_zero_channels_never_leave_and_are_not_counted_as_company() -> None:
     merged = merge(x, np.array([0, 0, 0]), "scaled", 0.5)
     assert merged.stats()[5:].tolist() == [1, 0, 2]
     assert (expanded(merged) == x).all()
+
+
+def test_members_are_counted_by_their_windows_and_not_by_their_coefficients() -> None:
+    """(0,1) and (0,-1) are orthogonal to u = (1,0): their coefficients are 0, their filters are read all the same."""
+    x = np.array([[3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    everyone = np.zeros(3, np.int64)
+    merged = merge(x, everyone, "scaled")
+    assert merged.coefficients.tolist() == [[3, 0, 0]]
+    assert merged.stats()[2:].tolist() == [1, 1, 0, 0, 3, 0]
+    # The first two are 1 off and leave. The others stay, and contribute nothing although u is not 0.
+    x = np.array([[3.0, 1.0], [3.0, -1.0], [0.0, 0.25], [0.0, -0.25]])
+    stay = merge(x, np.zeros(4, np.int64), "scaled", 0.1)
+    assert stay.coefficients.tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert stay.stats()[2:].tolist() == [3, 1, 0, 0, 2, 2]
 
 
 def test_windows_are_zero_outside() -> None:

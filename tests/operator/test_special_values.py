@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from haste_export.reference import haste_conv
 from tests.operator.backends import Backend, Layer
 from tests.operator.c_api import ConvOptions
 from tests.operator.cases import PATCHES, Case, build
@@ -66,6 +67,19 @@ SUMS = {
     "not a number": (np.nan, 0, [8, 0, 0, 0, 0, 8]),
     "not a number beside zeros": (np.nan, 4, [5, 1, 1, 4, 0, 4]),
 }
+
+
+@pytest.mark.parametrize(("value", "zeros", "stats"), SUMS.values(), ids=SUMS)
+@pytest.mark.parametrize("tau", [0.0, 0.5])
+def test_the_reference_leaves_the_same_buckets(value: float, zeros: int, stats: list[int], tau: float) -> None:
+    x = np.full((1, 8, 1, 1), value, np.float32)
+    x[0, :zeros] = 0
+    weights = np.arange(1, 161, dtype=np.float32).reshape(20, 8, 1, 1)
+    layer = weights, np.zeros(20, np.float32), np.zeros((1, 1), np.int8)
+    merged, dense = (haste_conv(x, *layer, count, tau=tau, patch=1) for count in (1, 0))
+    assert merged.stats[2:].tolist() == stats
+    if not stats[2] or zeros:
+        np.testing.assert_allclose(merged.y, dense.y, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("value", "zeros", "stats"), SUMS.values(), ids=SUMS)
