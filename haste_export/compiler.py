@@ -25,6 +25,7 @@ from haste_export.passes.attach_functions import AttachFunctions
 from haste_export.passes.finish import Finish
 from haste_export.passes.identities import RemoveIdentities
 from haste_export.passes.infer_shapes import InferShapes
+from haste_export.passes.inline import InlineFunctions
 from haste_export.passes.layout import BlockedLayout
 from haste_export.passes.pack import PackWeights
 from haste_export.passes.prepare import Prepare
@@ -165,6 +166,7 @@ def preparation(options: Options) -> list[Step]:
     Folding comes before the selection, so that layers are seen as they will run.
     """
     return [
+        ("inline", InlineFunctions()),
         ("prepare", Prepare(options)),
         ("sort", TopologicalSortPass()),
         ("remove-identities", RemoveIdentities()),

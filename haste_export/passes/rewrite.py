@@ -12,6 +12,7 @@ from haste_export.contract import CONV, DOMAIN, NCHW, OIHW
 from haste_export.graph import Names, add_initializer, image_size, nodes_of, sizes_of
 from haste_export.hyperplanes import draw_hyperplanes
 from haste_export.options import NameFilter, Options
+from haste_export.passes.inline import convs_by_function, obstacles
 from haste_export.report import LayerReport, LayerSpeed, Report
 from haste_export.rules.select import ConvForm, conv_form
 
@@ -140,13 +141,17 @@ def _layer(conv: ir.Node, form: ConvForm | str, constants: Constants) -> LayerRe
 
 
 def _inside_functions(model: ir.Model) -> list[LayerReport]:
-    """Convs in the bodies of local functions, which stay: one body serves several calls with different weights."""
-    reason = "it is inside the local function {}"
+    """Convs in the bodies of local functions that were not inlined: one body serves calls with different weights."""
+    reasons = obstacles(model)
     return [
-        LayerReport(name=str(node.name), status="left", reason=reason.format(f"'{function.name}'"))
-        for function in model.functions.values()
-        for node in function.all_nodes()
-        if node.op_type == "Conv" and node.domain == ""
+        LayerReport(
+            name=str(node.name),
+            status="left",
+            reason=f"it is inside the local function '{function.name}', which "
+            + reasons.get(function.identifier(), "nothing calls"),
+        )
+        for function, convs in convs_by_function(model).items()
+        for node in convs
     ]
 
 

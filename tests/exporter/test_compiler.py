@@ -28,7 +28,7 @@ def test_passes_do_nothing_before_they_are_called() -> None:
     options = Options(skip_first=0)
     report = Report(options)
     names = [name for name, _ in all_passes(options, report)]
-    assert len(names) == len(set(names)) == 20
+    assert len(names) == len(set(names)) == 21
     assert report == Report(options)
 
 

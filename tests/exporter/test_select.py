@@ -220,17 +220,6 @@ def test_unnamed_and_equally_named_layers_get_names_of_their_own(has_library: bo
     session(small, library=has_library)  # the original does not load: its nodes share a name
 
 
-def test_layers_inside_local_functions_stay() -> None:
-    function = '<domain: "test", opset_import: ["": 17]>\nblock (x, w) => (y) {\n [inner] y = Conv (x, w)\n}'
-    model = text_model(
-        "a = test.block (x, w)\n[outer] y = Conv (a, w)", {"w": filters(16, 16, 1, 1)}, functions=function
-    )
-    small, report = compress_with_report(model, skip_first=0, select="all")
-    assert report.layer("inner").reason == "it is inside the local function 'block'"
-    assert op_types(small) == ["block", "HasteConv"]
-    assert_same_function(model, small, library=False)
-
-
 def test_branches_are_rewritten_where_their_weights_are_known(has_library: bool) -> None:
     body = """
         p = Conv <pads = [1,1,1,1]> (x, w)
