@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import nox
@@ -12,8 +14,11 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
+# As in the Makefile: the CMake and Ninja of the system where there are such, else the pinned ones.
+TOOLS = {"PATH": os.pathsep.join([os.environ["PATH"], str(ROOT / ".venv" / "bin")])}
 # The tests that run the op library; what they import of the compiler needs no newer onnx than the pins below.
 NATIVE_TESTS = ["tests/runtime", "tests/operator", "tests/cuda"]
+HEADER, HEADER_PACKAGE = "onnxruntime_c_api.h", "libonnxruntime-dev"
 # ONNX Runtime release -> the packages its tests run with: the newest of their time that it can load.
 ORT_PINS = {
     "1.17.3": ["numpy==1.26.4", "onnx==1.18.0"],
@@ -38,10 +43,8 @@ def tests(session: nox.Session) -> None:
 def sanitize(session: nox.Session) -> None:
     """The native tests under AddressSanitizer and UndefinedBehaviorSanitizer, in the development environment."""
     session.run("make", ".venv/.models", external=True)
-    # As in the Makefile: the CMake and Ninja of the system where there are such, else the pinned ones.
-    path = os.pathsep.join([os.environ["PATH"], str(ROOT / ".venv" / "bin")])
-    session.run("cmake", "--preset", "sanitize", env={"PATH": path}, external=True)
-    session.run("cmake", "--build", "--preset", "sanitize", env={"PATH": path}, external=True)
+    session.run("cmake", "--preset", "sanitize", env=TOOLS, external=True)
+    session.run("cmake", "--build", "--preset", "sanitize", env=TOOLS, external=True)
     environment = {
         "HASTE_OPS_LIBRARY": str(ROOT / "build" / "sanitize" / "libhaste_ops.so"),
         "HASTE_CUDA_HOST_LIBRARY": str(ROOT / "build" / "sanitize" / "libhaste_cuda_host.so"),
@@ -56,6 +59,19 @@ def sanitize(session: nox.Session) -> None:
     session.run(python, "-m", "pytest", "-q", "--timeout=1800", *arguments, env=environment, external=True)
 
 
+@nox.session(python=False)
+def header(session: nox.Session) -> None:
+    """Our declarations of ONNX Runtime's C API against its own header, which Debian has from 13 on."""
+    with tempfile.TemporaryDirectory() as folder:
+        include = official_header(Path(folder))
+        if include is None:
+            session.skip(f"there is no {HEADER}, and {HEADER_PACKAGE} of Debian 13 or newer cannot be downloaded")
+        options = ["-DHASTE_CUDA=OFF", "-DHASTE_BUILD_CUDA_HOST=OFF", f"-DHASTE_ORT_INCLUDE_DIR={include}"]
+        session.run("cmake", "-S", ".", "-B", "build/header", "-G", "Ninja", *options, env=TOOLS, external=True)
+        targets = ["haste_ops_slot_check", "haste_runner_slot_check"]
+        session.run("cmake", "--build", "build/header", "--clean-first", "--target", *targets, env=TOOLS, external=True)
+
+
 @nox.session
 @nox.parametrize("onnxruntime", list(ORT_PINS))
 def ort(session: nox.Session, onnxruntime: str) -> None:
@@ -66,6 +82,44 @@ def ort(session: nox.Session, onnxruntime: str) -> None:
     )
     arguments = session.posargs or ["tests/runtime", "tests/operator/test_onnxruntime.py"]
     session.run("python", "-m", "pytest", "-q", *arguments, env={"PYTHONPATH": str(ROOT)})
+
+
+def official_header(folder: Path) -> Path | None:
+    """Where ONNX Runtime's header is: installed, or downloaded into `folder`; None if it cannot be had."""
+    for place in (Path("/usr/include/onnxruntime"), Path("/usr/local/include/onnxruntime")):
+        if (place / HEADER).is_file():
+            return place
+    if shutil.which("apt-get") is None:
+        return None
+    for options in ([], debian_13(folder)):
+        subprocess.run(["apt-get", "-q", *options, "download", HEADER_PACKAGE], cwd=folder, check=False)
+        for package in folder.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+            return folder / "usr" / "include" / "onnxruntime"
+    return None
+
+
+def debian_13(folder: Path) -> list[str]:
+    """Options that let apt see Debian 13 on an older one, from the same mirror; nothing of the machine is changed."""
+    origins = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"]
+    lines = subprocess.run(origins, capture_output=True, text=True, check=False).stdout.splitlines()
+    mirror = next((line.split()[1] for line in lines if line.startswith("Debian ")), None)
+    keys = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    if mirror is None or not keys.is_file():
+        return []
+    (folder / "lists" / "partial").mkdir(parents=True)
+    (folder / "sources").write_text(f"deb [signed-by={keys}] {mirror} trixie main\n")
+    settings = {
+        "Dir::Etc::SourceList": folder / "sources",
+        "Dir::Etc::SourceParts": "-",
+        "Dir::State::Lists": folder / "lists",
+        "Dir::Cache": folder,
+        "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
+        "APT::Sandbox::User": "",  # root's other user may not read the folder
+    }
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    subprocess.run(["apt-get", "-q", *options, "update"], check=False)
+    return options
 
 
 def compiler_file(name: str) -> str:
