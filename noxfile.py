@@ -84,6 +84,37 @@ def ort(session: nox.Session, onnxruntime: str) -> None:
     session.run("python", "-m", "pytest", "-q", *arguments, env={"PYTHONPATH": str(ROOT)})
 
 
+@nox.session
+def cuda_provider(session: nox.Session) -> None:
+    """The CUDA operators in ONNX Runtime's own CUDA provider, on a stand-in for CUDA's runtime: needs no GPU.
+
+    It downloads 0.3 GB. The second run locks device memory away from the host.
+    """
+    session.install("-r", "requirements/dev.txt")
+    # Both packages of ONNX Runtime write to the same folder.
+    session.run("pip", "uninstall", "-y", "-q", "onnxruntime")
+    session.install("--force-reinstall", "--no-deps", "onnxruntime-gpu==1.31.1")
+    # Headers alone: the libraries beside them must not be found.
+    build, stand_in = "build/stand-in", ROOT / "build" / "stand-in" / "stand-in"
+    packages = ROOT / build / "packages"
+    headers = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88"]
+    session.install("--no-deps", "--upgrade", "--target", str(packages), *headers)
+    include = f"-DHASTE_CUDA_STAND_IN={packages / 'nvidia' / 'cu13' / 'include'}"
+    options = ["-DCMAKE_BUILD_TYPE=Release", "-DHASTE_CUDA=OFF", "-DHASTE_BUILD_RUNNER=OFF", include]
+    session.run("cmake", "-S", ".", "-B", build, "-G", "Ninja", *options)
+    session.run("cmake", "--build", build, "--target", "haste_ops", "haste_ops_cuda_stand_in")
+    session.run("python", "tools/gpu/stub_libraries.py", str(stand_in))
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "LD_LIBRARY_PATH": str(stand_in),
+        "HASTE_TEST_PROVIDER": "required",
+        "HASTE_OPS_LIBRARY": str(ROOT / "build" / "stand-in" / "libhaste_ops.so"),
+        "HASTE_OPS_CUDA_LIBRARY": str(stand_in / "libhaste_ops_cuda.so"),
+    }
+    for lock in ({}, {"HASTE_STAND_IN_LOCK": "1"}):
+        session.run("python", "-m", "pytest", "-q", "tests/cuda/test_provider.py", env={**environment, **lock})
+
+
 def official_header(folder: Path) -> Path | None:
     """Where ONNX Runtime's header is: installed, or downloaded into `folder`; None if it cannot be had."""
     for place in (Path("/usr/include/onnxruntime"), Path("/usr/local/include/onnxruntime")):

@@ -1,81 +1,18 @@
-// The backend of the test library: blocks one after the other, threads of a phase in a loop, memory of the host. It
-// verifies codes, values and the phase structure of the kernels where there is no GPU; it says nothing of speed.
+// The backend of the test library: loops over memory of the host, done when a launch returns. It verifies codes, values
+// and the phase structure of the kernels where there is no GPU; it says nothing of speed.
 
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <vector>
 
 #include "backend.h"
 #include "failure.h"
-#include "front_group.h"
+#include "host_kernels.h"
 
 namespace haste::cuda {
-
-thread_local uint32_t host_thread_order = 0;
-
 namespace {
 
 thread_local DeviceLimits host_limits{4, 99 << 10, 100 << 10, size_t{4} << 20, 1 << 16, false};
-
-// Filled with a NaN pattern before each block, so that reading what nobody wrote shows.
-std::vector<uint64_t> poisoned(size_t bytes) {
-  return std::vector<uint64_t>((bytes + 7) / 8, 0x7fc00bad7fc00badull);
-}
-
-template <template <int, class> class Method, int kTile, class T>
-void convolve_blocks(const ConvolveArgs& args) {
-  for (int tile = 0; tile < args.layer.tiles(); tile++) {
-    for (int64_t y = 0; y < args.blocks; y++) {
-      std::vector<uint64_t> shared = poisoned(args.layer.convolve_shared);
-      auto* const memory = reinterpret_cast<unsigned char*>(shared.data());
-      const Block block{tile, static_cast<int>(y), kConvolveWarps * kWarp};
-      if (args.layer.resident) {
-        convolve_block<Method, kTile, true, T>(args, block, memory);
-      } else {
-        convolve_block<Method, kTile, false, T>(args, block, memory);
-      }
-    }
-  }
-}
-
-template <template <int, class> class Method, class T>
-void convolve_tiles(const ConvolveArgs& args) {
-  switch (args.layer.tile) {
-    case 32:
-      return convolve_blocks<Method, 32, T>(args);
-    case 16:
-      return convolve_blocks<Method, 16, T>(args);
-    default:
-      return convolve_blocks<Method, 8, T>(args);
-  }
-}
-
-template <class Form, class T>
-void convolve_grid(const ConvolveArgs& args) {
-  const int64_t blocks = args.patches * args.layer.passes * args.grid.output_blocks;
-  for (int64_t i = 0; i < blocks; i++) {
-    std::vector<uint64_t> shared = poisoned(args.grid.shared + 8);
-    auto* memory = reinterpret_cast<unsigned char*>(shared.data());
-    memory += reinterpret_cast<uintptr_t>(memory) % 16;
-    convolve_warps_block<Form, T>(args, {static_cast<int>(i), 0, args.grid.warps() * kWarp}, memory);
-  }
-}
-
-template <class T>
-void convolve(const ConvolveArgs& args) {
-  switch (args.layer.shape) {
-    case Shape::kMatrix:
-    case Shape::kRows:
-      return with_form(args.layer, [&](auto form) { convolve_grid<decltype(form), T>(args); });
-    case Shape::kWinograd3x3:
-      return convolve_tiles<Winograd3x3, T>(args);
-    case Shape::kDirect1x1:
-      return convolve_tiles<Direct1x1, T>(args);
-    default:
-      return convolve_tiles<Generic, T>(args);
-  }
-}
 
 }  // namespace
 
@@ -116,48 +53,19 @@ void clear(void* memory, size_t bytes, void*) {
 void prepare(const LayerPlan&, haste_cuda_type) {}
 
 void launch_front(const FrontArgs& args, haste_cuda_type type, int blocks, void*) {
-  for (int i = 0; i < blocks; i++) {
-    std::vector<uint64_t> shared = poisoned(args.plan.shared);
-    auto* const memory = reinterpret_cast<unsigned char*>(shared.data());
-    const Block block{i, 0, args.plan.threads()};
-    if (type == HASTE_CUDA_FLOAT16) {
-      front_block<Half>(args, block, memory);
-    } else {
-      front_block<float>(args, block, memory);
-    }
-  }
+  host::front(args, type, blocks);
 }
-
 void launch_convolve(const ConvolveArgs& args, haste_cuda_type type, void*) {
-  if (type == HASTE_CUDA_FLOAT16) {
-    convolve<Half>(args);
-  } else {
-    convolve<float>(args);
-  }
+  host::convolve(args, type);
 }
-
 void launch_statistics(const unsigned long long* counters, float* stats, void*) {
-  for (int i = 0; i < HASTE_STATS; i++) stats[i] = static_cast<float>(counters[i]);
+  host::statistics(counters, stats);
 }
-
 void launch_pool(const PoolArgs& args, haste_cuda_type type, int64_t elements, void*) {
-  for (int64_t i = 0; i < elements; i++) {
-    if (type == HASTE_CUDA_FLOAT16) {
-      pool_element<Half>(args, i);
-    } else {
-      pool_element<float>(args, i);
-    }
-  }
+  host::pool(args, type, elements);
 }
-
 void launch_reorder(const ReorderArgs& args, haste_cuda_type type, int64_t elements, void*) {
-  for (int64_t i = 0; i < elements; i++) {
-    if (type == HASTE_CUDA_FLOAT16) {
-      reorder_element<Half>(args, i);
-    } else {
-      reorder_element<float>(args, i);
-    }
-  }
+  host::reorder(args, type, elements);
 }
 
 }  // namespace backend

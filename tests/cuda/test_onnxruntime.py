@@ -41,13 +41,3 @@ def test_cuda_library_runs_on_the_cpu() -> None:
     if path is None:
         pytest.skip("libhaste_ops_cuda.so is not built (it needs nvcc)")
     run_operator_tests(path)
-
-
-def test_cuda_provider(tmp_path: Path) -> None:
-    """On the CUDA provider: same output as the host's, steering without a copy, two sessions at once."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has no CUDA provider")
-    from tests.cuda.provider import check_sessions
-
-    check_sessions()
