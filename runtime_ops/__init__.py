@@ -13,13 +13,14 @@ from runtime_ops.budget import LatencyBudget
 from runtime_ops.doctor import Check, doctor
 from runtime_ops.library import LibraryNotFoundError, library_path, register
 from runtime_ops.native import available_isas, isa, run_count
-from runtime_ops.session import Session
+from runtime_ops.session import ProviderError, Session
 from runtime_ops.version import __version__
 
 __all__ = [
     "Check",
     "LatencyBudget",
     "LibraryNotFoundError",
+    "ProviderError",
     "Session",
     "__version__",
     "available_isas",

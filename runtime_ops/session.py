@@ -18,6 +18,10 @@ HYPERPLANES_INPUT = "haste_hyperplanes"
 LEVEL_INPUT = "haste_level"
 
 
+class ProviderError(RuntimeError):
+    """ONNX Runtime has no CUDA provider, or could not load it."""
+
+
 class Session:
     """A compressed model, ready to run, with its compression adjustable between two runs.
 
@@ -48,7 +52,7 @@ class Session:
         Raises:
             LibraryNotFoundError: the op library was not found.
             ValueError: `options` have another library registered already than `cuda` or `library` asks for.
-            RuntimeError: `cuda`, but ONNX Runtime has no CUDA provider or could not load it.
+            ProviderError: `cuda`, but ONNX Runtime has no CUDA provider or could not load it.
         """
         if options is None:
             options = onnxruntime.SessionOptions()
@@ -61,10 +65,11 @@ class Session:
         source = model if isinstance(model, bytes) else os.fspath(model)
         self.inference = onnxruntime.InferenceSession(source, options, providers=list(providers))
         if cuda and CUDA_PROVIDER not in self.inference.get_providers():  # it falls back to the CPU without a word
-            raise RuntimeError(
+            raise ProviderError(
                 f"{CUDA_PROVIDER} is not in use. This onnxruntime offers "
                 f"{', '.join(onnxruntime.get_available_providers())}; CUDA comes with onnxruntime-gpu, and needs the "
-                "CUDA and cuDNN libraries it was built for. python -m runtime_ops says more."
+                "CUDA and cuDNN libraries it was built for; where those came as Python packages, call "
+                "onnxruntime.preload_dlls() first. python -m runtime_ops says more."
             )
         self._steering = {
             node.name

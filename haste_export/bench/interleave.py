@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from haste_export.bench.worker import Candidate, Failure, Opened, Turn, TurnResult, serve
-from haste_export.errors import HasteError
+from haste_export.errors import HasteError, MissingDependencyError
 from haste_export.interrupts import held_back
 
 # ONNX Runtime's idle threads spin for a while after a run; the other candidate waits until they sleep.
@@ -97,7 +97,7 @@ class Worker:
                 f"{self.candidate.label}: its process ended with code {self._process.exitcode}"
             ) from None
         if isinstance(answer, Failure):
-            raise CandidateError(answer.message)
+            raise (MissingDependencyError if answer.missing else CandidateError)(answer.message)
         assert isinstance(answer, kind)
         return answer
 
@@ -119,6 +119,7 @@ def workers(candidates: Sequence[Candidate], threads: int) -> Iterator[list[Work
 
     Raises:
         CandidateError: a model does not load.
+        MissingDependencyError: a candidate is for CUDA, and ONNX Runtime's CUDA provider does not load.
     """
     with ExitStack() as stack:
         started = []

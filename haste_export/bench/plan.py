@@ -81,6 +81,7 @@ def run_plan(
 
     Raises:
         CandidateError: a model does not load or run.
+        MissingDependencyError: as `workers`.
         OptionError: a setting steers what no candidate has.
     """
     rows: list[Row] = []
@@ -116,7 +117,7 @@ def _rows(started: Sequence[Worker], timings: Sequence[Timing], threads: int, se
 def _executed(worker: Worker, timing: Timing) -> str:
     """Which implementation ran, as the library's own counter tells."""
     if timing.native_calls:
-        return f"native ({worker.opened.isa})"
+        return f"native ({worker.opened.kernels})"
     return "fallback body" if worker.opened.steering else "stock"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import onnx
+import onnxruntime
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -32,6 +33,7 @@ from haste_export.contract import DOMAIN
 from haste_export.errors import MissingDependencyError
 from haste_export.proto import read_model
 from runtime_ops import LibraryNotFoundError, library_path
+from runtime_ops.library import CUDA_PROVIDER
 
 RANDOM_INPUT = "random values"
 LETTERS = "AB"
@@ -50,6 +52,7 @@ Examples:
   haste bench model.haste.onnx --image photo.jpg
   haste bench model.onnx model.haste.onnx --threads 1,2 --hyperplanes 10,14,20
   haste bench model.onnx model.haste.onnx --npy batch.npy --assert-speedup 1.2
+  haste bench model.onnx model.haste.onnx --image photo.jpg --cuda
 """
 
 
@@ -82,6 +85,7 @@ def numbers(least: int) -> Callable[[click.Context, click.Parameter, str | None]
 @click.option("--input-shape", multiple=True, metavar="NAME:1,3,224,224", help="Shape of an input.")
 @click.option("--image", type=click.Path(path_type=Path), help="Feed this photograph, resized, scaled to 0..1.")
 @click.option("--npy", type=click.Path(path_type=Path), help="Feed the array of a .npy, or those of a .npz file.")
+@click.option("--cuda", is_flag=True, help="On ONNX Runtime's CUDA provider, copies of inputs and outputs included.")
 @click.option(
     "--assert-speedup",
     type=float,
@@ -102,6 +106,7 @@ def command(
     input_shape: tuple[str, ...],
     image: Path | None,
     npy: Path | None,
+    cuda: bool,
     assert_speedup: float | None,
     json_file: str | None,
 ) -> None:
@@ -112,16 +117,18 @@ def command(
     if hyperplanes and level:
         raise click.UsageError("--hyperplanes and --level exclude each other")
     protos = [read_model(path) for path in (model, other) if path is not None]
-    candidates = choose_candidates([path for path in (model, other) if path is not None], protos)
+    candidates = choose_candidates([path for path in (model, other) if path is not None], protos, cuda)
     if assert_speedup is not None and len(candidates) == 1:
         raise click.UsageError("--assert-speedup needs two models, or one that is compressed")
     first = make_feeds(protos[0], input_shape, batch, image, npy)
     feeds = [rename_feeds(first, protos[min(index, len(protos) - 1)]) for index in range(len(candidates))]
     rows = run_plan(candidates, feeds, threads, settings(hyperplanes, level), runs, warm_up, _progress)
     source = str(image or npy or RANDOM_INPUT)
+    provider = "CUDA" if cuda else "CPU"
     if json_file != "-":
-        print_rows(rows, source)
-    write_json({"machine": machine(), "input": source, "rows": [row.as_dict() for row in rows]}, json_file)
+        print_rows(rows, source, provider)
+    report = {"machine": machine(), "provider": provider, "input": source, "rows": [row.as_dict() for row in rows]}
+    write_json(report, json_file)
     check_speedup(rows, assert_speedup)
 
 
@@ -132,25 +139,28 @@ def _check_threads(threads: Sequence[int]) -> None:
         raise click.UsageError(f"--threads {max(threads)}: at most {most} are timed here, {_THREADS_PER_CORE} per core")
 
 
-def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto]) -> list[Candidate]:
+def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto], cuda: bool = False) -> list[Candidate]:
     """Pair each model with the library if it needs one; a compressed model alone is compared with its fallback.
 
     Raises:
-        MissingDependencyError: a model is compressed, and the op library was not found, or lacks what HASTE_ISA names.
+        MissingDependencyError: a model is compressed, and the op library was not found, or lacks what HASTE_ISA names;
+            or `cuda`, and ONNX Runtime has no CUDA provider.
     """
+    if cuda and CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        raise MissingDependencyError(f"this ONNX Runtime has no {CUDA_PROVIDER}: install onnxruntime-gpu in its place")
     library = None
     if any(is_compressed(proto) for proto in protos):
         check_isa()
         try:
-            library = library_path()
+            library = library_path(cuda)
         except LibraryNotFoundError as error:
             raise MissingDependencyError(f"{error}\n`haste doctor` tells more.") from error
     candidates = [
-        Candidate(str(path), str(path), library if is_compressed(proto) else None)
+        Candidate(str(path), str(path), library if is_compressed(proto) else None, cuda)
         for path, proto in zip(paths, protos, strict=True)
     ]
     if len(candidates) == 1 and library is not None:
-        candidates.insert(0, Candidate(f"{paths[0]} without the library", str(paths[0]), None))
+        candidates.insert(0, Candidate(f"{paths[0]} without the library", str(paths[0]), None, cuda))
     return candidates
 
 
@@ -196,12 +206,13 @@ def settings(hyperplanes: list[int] | None, level: list[int] | None) -> list[Set
     return [Setting(level=value) for value in level] if level else [Setting()]
 
 
-def print_rows(rows: Sequence[Row], source: str) -> None:
+def print_rows(rows: Sequence[Row], source: str, provider: str) -> None:
     """Print the table, and what keeps a reader from over-reading it."""
     console = make_console()
     labels = dict(sorted({row.position: row.label for row in rows}.items()))
     about = machine()
-    console.print(f"{about['processor']}, ONNX Runtime {about['onnxruntime']}, input: {source}", highlight=False)
+    where = f"ONNX Runtime {about['onnxruntime']} on {provider}"
+    console.print(f"{about['processor']}, {where}, input: {source}", highlight=False)
     for position, label in labels.items():
         console.print(f"{LETTERS[position]}  {label}", highlight=False, markup=False)
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from PIL import Image
 
 from haste_export.bench.interleave import Worker, workers
 from haste_export.bench.worker import Candidate, Turn
+from runtime_ops.library import CUDA_PROVIDER
 
 from .conftest import conv_chain, haste
 
@@ -54,6 +56,14 @@ def test_two_models(stock: Path, compressed: Path) -> None:
     assert first["executed"] == "stock"
     assert second["executed"].startswith("native (")
     assert second["relative_error"] > 0
+
+
+def test_cuda_without_its_provider_is_the_environments_fault(stock: Path) -> None:
+    if CUDA_PROVIDER in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has the CUDA provider")
+    result = haste("bench", stock, "--cuda")
+    assert result.exit_code == 3
+    assert "install onnxruntime-gpu" in result.stderr
 
 
 def test_settings_and_threads_multiply(stock: Path, compressed: Path) -> None:

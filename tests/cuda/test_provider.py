@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -223,3 +225,17 @@ def test_a_captured_graph_keeps_its_l() -> None:
         binding.bind_ortvalue_input("haste_hyperplanes", steering)
         session.run_with_iobinding(binding)
         np.testing.assert_array_equal(result.numpy(), expected)
+
+
+def test_haste_bench_compares_on_the_gpu(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{name}.onnx") for name in "ab"]
+    for path in paths:
+        onnx.save(haste_network(), path)
+    arguments = [*paths, "--cuda", "--batch", "1", "--runs", "2", "--hyperplanes", "0,14", "--json", "-"]
+    command = [sys.executable, "-m", "haste_export.cli.main", "bench", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["provider"] == "CUDA"
+    assert {row["executed"] for row in report["rows"]} == {"native (CUDA)"}
+    assert {row["relative_error"] for row in report["rows"] if row["relative_error"] is not None} == {0.0}
