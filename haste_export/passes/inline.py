@@ -22,7 +22,7 @@ class InlineFunctions(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Raise UnsupportedModelError if functions call themselves, directly or through others."""
         stays = obstacles(model)
-        if not any(True for function in convs_by_function(model) if function.identifier() not in stays):
+        if all(function.identifier() in stays for function in convs_by_function(model)):
             return ir.passes.PassResult(model, modified=False)
         for node in _every_node(model):
             function = model.functions.get(node.op_identifier())
