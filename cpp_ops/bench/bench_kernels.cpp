@@ -1,10 +1,10 @@
 // Times the stages of HasteConv one by one:
 // haste-bench-kernels [SHAPES] [--isa NAME] [--hyperplanes L] [--weights float32|fp16] [--patch P]
 //
-// Prints, per layer of a text file of shapes: nanoseconds per patch of each stage, of one tile as the library makes
+// Prints, per layer of a text file of shapes: nanoseconds per patch of each stage, of one chunk as the library makes
 // them; for the convolution also the rate as the direct convolution of the merged channels would count it (2 * taps per
 // bucket, output channel and pixel, plus the merge), its share of this core's measured multiply-add peak, and the bytes
-// of weights it reads; and nanoseconds per patch of the whole layer, which has its first tile, its edges, and another
+// of weights it reads; and nanoseconds per patch of the whole layer, which has its first chunk, its edges, and another
 // order of work where slices of the weights stay in the cache.
 
 #include <algorithm>
@@ -76,7 +76,7 @@ double nanoseconds(Layer& layer, void (Layer::*stage)()) {
   return seconds([&] { (layer.*stage)(); }) / layer.patches() * 1e9;
 }
 
-// Times the convolution of the tile that was prepared last, and prints it.
+// Times the convolution of the chunk that was prepared last, and prints it.
 double print_convolution(const char* name, Layer& layer, double peak) {
   const double time = nanoseconds(layer, &Layer::convolve);
   const haste::bench::Work work = layer.work();

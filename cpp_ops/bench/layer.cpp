@@ -106,20 +106,20 @@ Layer::Layer(const Shape& shape, int patch, int hyperplanes, double correlated, 
   labels_.resize(static_cast<size_t>(layer_->patches * g.channels));
   codes_.resize(labels_.size());
 
-  limits_ = tile_limits(*layer_, 1);
+  limits_ = chunk_limits(*layer_, 1);
   limits_.patches = static_cast<int>(std::min<int64_t>(limits_.patches, layer_->patches));
   scratch_ =
-      aligned<char>(tile_bytes(g, limits_) + preparation_bytes(*layer_) + convolution_bytes(*layer_, limits_.patches));
+      aligned<char>(chunk_bytes(g, limits_) + preparation_bytes(*layer_) + convolution_bytes(*layer_, limits_.patches));
   Cutter cutter(scratch_.get());
-  tile_ = cut_tile(g, limits_, cutter);
+  chunk_ = cut_chunk(g, limits_, cutter);
   preparation_ = std::make_unique<Preparation>(*layer_, cutter);
   convolution_ = std::make_unique<Convolution>(*layer_, limits_.patches, cutter);
 }
 
 void Layer::fill(const HashPlan* plan, const uint32_t* labels, uint32_t* codes) {
   layer_->plan = plan, layer_->labels = labels, layer_->codes_out = codes;
-  Queue queue(*layer_, tile_columns(*layer_), kGroup, layer_->rows / 2 * layer_->columns, layer_->patches);
-  preparation_->fill(queue, limits_, tile_);
+  Queue queue(*layer_, chunk_columns(*layer_), kGroup, layer_->rows / 2 * layer_->columns, layer_->patches);
+  preparation_->fill(queue, limits_, chunk_);
 }
 
 void Layer::gather() {
@@ -149,7 +149,7 @@ void Layer::prepare_buckets_of(int members) {
 }
 
 void Layer::convolve() {
-  convolution_->by_blocks(tile_, !limits_.stay);
+  convolution_->by_blocks(chunk_, !limits_.stay);
 }
 
 void Layer::run() {
@@ -161,12 +161,12 @@ Work Layer::work() const {
   const double filters = static_cast<double>(g.blocks_out) * kBlock;
   const double filter_bytes = static_cast<double>(conv_->block_bytes) * g.blocks_out / g.channels;
   Work sum{};
-  for (int s = 0; s < tile_.segments; s++) {
-    const Segment& segment = tile_.segment[s];
+  for (int s = 0; s < chunk_.segments; s++) {
+    const Segment& segment = chunk_.segment[s];
     const int64_t height = std::min<int64_t>(g.patch, layer_->out_height - segment.row * g.patch);
     for (int i = 0; i < segment.count; i++) {
       const int64_t width = std::min<int64_t>(g.patch, layer_->out_width - (segment.column + i) * g.patch);
-      const PatchWork& w = tile_.work[segment.first + i];
+      const PatchWork& w = chunk_.work[segment.first + i];
       const double buckets = w.singles + w.merged, members = w.first[w.merged];
       sum.buckets += buckets;
       sum.members += members;
@@ -174,7 +174,7 @@ Work Layer::work() const {
       sum.weight_bytes += filter_bytes * (w.singles + members);
     }
   }
-  const double patches = tile_.patches;
+  const double patches = chunk_.patches;
   return {sum.buckets / patches, sum.members / patches, sum.flops / patches, sum.weight_bytes / patches};
 }
 

@@ -20,14 +20,14 @@ struct AlignedDeleter {
 template <typename T>
 using Aligned = std::unique_ptr<T[], AlignedDeleter>;
 
-// What the convolution of a tile is counted with, per patch.
+// What the convolution of a chunk is counted with, per patch.
 struct Work {
   double buckets, members;  // all buckets; members of those of two and more
   double flops;             // of the direct convolution of the buckets, and of the merge of their filters
   double weight_bytes;      // read
 };
 
-// Stages work on one tile of patches, from the middle of the image on, as large as the library makes it.
+// Stages work on one chunk of patches, from the middle of the image on, as large as the library makes it.
 class Layer {
  public:
   // patch: 0 for the one that 3x3 kernels are fastest at, 7, and 3 for others.
@@ -39,13 +39,13 @@ class Layer {
   void prepare();
   // The same with channels taken at random into buckets of `members` each.
   void prepare_buckets_of(int members);
-  // Every output channel of the tile that was prepared last.
+  // Every output channel of the chunk that was prepared last.
   void convolve();
   // The whole layer.
   void run();
 
   const Geometry& geometry() const { return conv_->geometry; }
-  int patches() const { return tile_.patches; }  // of the last tile
+  int patches() const { return chunk_.patches; }  // of the last chunk
   int64_t all_patches() const { return layer_->patches; }
   Work work() const;
 
@@ -59,8 +59,8 @@ class Layer {
   const HashPlan* plan_ = nullptr;
   std::vector<uint32_t> labels_, codes_;  // [patches, C]
   std::unique_ptr<LayerRun> layer_;
-  TileLimits limits_{};
-  Tile tile_;
+  ChunkLimits limits_{};
+  Chunk chunk_;
   std::unique_ptr<Preparation> preparation_;
   std::unique_ptr<Convolution> convolution_;
 };

@@ -53,7 +53,7 @@ Lines Convolution::windows(const PatchWork& work) const {
   return {reinterpret_cast<const char*>(work.merged_window), ceil_div(floats * 4, 64)};
 }
 
-void Convolution::by_blocks(const Tile& tile, bool draw) const {
+void Convolution::by_blocks(const Chunk& chunk, bool draw) const {
   const Geometry& g = run_.g;
   const int step = blocks_per_call(run_.conv), end = g.blocks_out;
   int blocks = 0;
@@ -61,24 +61,24 @@ void Convolution::by_blocks(const Tile& tile, bool draw) const {
   for (int block = 0; block < end; block += blocks) {
     blocks = static_cast<int>(ceil_div(end - block, ceil_div(end - block, step)));  // four are two and two
     // Few patches have no time to draw another block: the first one then draws its own as it goes (ConvolveArgs::cold).
-    const bool nested = g.form == Form::kNested, own = nested && tile.patches <= kFewPatches;
+    const bool nested = g.form == Form::kNested, own = nested && chunk.patches <= kFewPatches;
     const bool cold = draw && (own || (nested && block == 0));
     const Lines next = draw && !own ? weights(block + blocks) : Lines{};
     back = !back;  // those prepared last come first
-    for (int s = 0; s < tile.segments; s++) {
-      const Segment& segment = tile.segment[back ? tile.segments - 1 - s : s];
+    for (int s = 0; s < chunk.segments; s++) {
+      const Segment& segment = chunk.segment[back ? chunk.segments - 1 - s : s];
       if (z_) stage_residual(segment, block, blocks);
       for (int i = 0; i < segment.count; i++) {
         const int patch = back ? segment.count - 1 - i : i, index = segment.first + patch;
-        convolve(tile, segment, patch, block, blocks, cold && s == 0 && i == 0, next.part(index, tile.patches));
+        convolve(chunk, segment, patch, block, blocks, cold && s == 0 && i == 0, next.part(index, chunk.patches));
       }
       if (y_) flush(segment, block, blocks);
     }
   }
 }
 
-void Convolution::by_patch(const Tile& tile, int patch, const Pass& pass) const {
-  const Segment& all = tile.segment[0];
+void Convolution::by_patch(const Chunk& chunk, int patch, const Pass& pass) const {
+  const Segment& all = chunk.segment[0];
   const Segment segment{patch, 1, all.image, all.row, all.column + patch};
   const int count = pass.end - pass.begin, calls = static_cast<int>(ceil_div(count, blocks_per_call(run_.conv)));
   const bool nested = run_.g.form == Form::kNested;
@@ -89,13 +89,13 @@ void Convolution::by_patch(const Tile& tile, int patch, const Pass& pass) const 
     Lines next = i + 1 < calls ? pass.next[0].part(i, calls - 1) : pass.next[1];
     if (pass.first && !nested && call + 1 < calls) next = weights(block + blocks);
     if (z_) stage_residual(segment, block, blocks);
-    convolve(tile, segment, 0, block, blocks, pass.first && nested, next);
+    convolve(chunk, segment, 0, block, blocks, pass.first && nested, next);
     if (y_) flush(segment, block, blocks);
   }
 }
 
 // One patch of a segment, which draws some of what comes next.
-void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold,
+void Convolution::convolve(const Chunk& chunk, const Segment& segment, int patch, int block, int blocks, bool cold,
                            Lines next) const {
   const haste_conv& conv = run_.conv;
   const Geometry& g = run_.g;
@@ -105,7 +105,7 @@ void Convolution::convolve(const Tile& tile, const Segment& segment, int patch, 
   a.merge = static_cast<Merge>(conv.params.merge);
   if (!run_.grouped()) a.merge = Merge::kMean;  // no bucket has two members: nothing to scale
   a.epilogue = &conv.epilogue;
-  a.work = &tile.work[index];
+  a.work = &chunk.work[index];
   a.weights = conv.weights + block * conv.block_bytes;
   a.weight_type = static_cast<WeightType>(conv.params.weight_type);
   a.gain = run_.gain + static_cast<ptrdiff_t>(block) * kBlock;

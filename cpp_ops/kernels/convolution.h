@@ -1,7 +1,7 @@
-// The second half of a run: a tile meets blocks of weights, and its output pixels are written.
+// The second half of a run: a chunk meets blocks of weights, and its output pixels are written.
 #pragma once
 
-#include "tile.h"
+#include "chunk.h"
 
 namespace haste {
 
@@ -27,16 +27,16 @@ struct Pass {
 
 class Convolution {
  public:
-  // For tiles of up to `patches`; needs convolution_bytes() of the cutter's buffer.
+  // For chunks of up to `patches`; needs convolution_bytes() of the cutter's buffer.
   Convolution(const LayerRun& run, int patches, Cutter& cutter);
 
-  // A tile, all output channels, block by block; `draw` if its weights are not in the cache already. From one block to
-  // the next the patches are gone through in turns forwards and backwards, so that of a tile that is too large for the
+  // A chunk, all output channels, block by block; `draw` if its weights are not in the cache already. From one block to
+  // the next the patches are gone through in turns forwards and backwards, so that of a chunk that is too large for the
   // cache only a part has to come again.
-  void by_blocks(const Tile& tile, bool draw) const;
+  void by_blocks(const Chunk& chunk, bool draw) const;
 
-  // One patch of a tile of one segment.
-  void by_patch(const Tile& tile, int patch, const Pass& pass) const;
+  // One patch of a chunk of one segment.
+  void by_patch(const Chunk& chunk, int patch, const Pass& pass) const;
 
   Lines windows(const PatchWork& work) const;
   Lines weights(int block) const;  // of one call with these blocks
@@ -51,7 +51,7 @@ class Convolution {
   Plane locate(float* tensor, float* staging, const Segment& segment, int patch, int block) const;
   void stage_residual(const Segment& segment, int block, int blocks) const;
   void flush(const Segment& segment, int block, int blocks) const;
-  void convolve(const Tile& tile, const Segment& segment, int patch, int block, int blocks, bool cold,
+  void convolve(const Chunk& chunk, const Segment& segment, int patch, int block, int blocks, bool cold,
                 Lines next) const;
   template <typename Body>
   void for_each_row(const Segment& segment, int block, int blocks, const float* tensor, float* staging,

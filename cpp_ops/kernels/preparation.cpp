@@ -56,15 +56,15 @@ int Queue::take(int64_t most, int64_t& first) {
   return static_cast<int>(count);
 }
 
-void Preparation::fill(Queue& queue, const TileLimits& limits, Tile& tile) {
-  tile.clear();
-  while (tile.patches < limits.patches && tile.floats < limits.floats)
-    if (!add_group(queue, limits.patches - tile.patches, tile)) break;
+void Preparation::fill(Queue& queue, const ChunkLimits& limits, Chunk& chunk) {
+  chunk.clear();
+  while (chunk.patches < limits.patches && chunk.floats < limits.floats)
+    if (!add_group(queue, limits.patches - chunk.patches, chunk)) break;
 }
 
-void Preparation::fill(Queue& queue, Tile& tile) {
-  tile.clear();
-  add_group(queue, run_.columns, tile);
+void Preparation::fill(Queue& queue, Chunk& chunk) {
+  chunk.clear();
+  add_group(queue, run_.columns, chunk);
 }
 
 namespace {
@@ -75,20 +75,20 @@ bool adjoins(const Segment& left, const Segment& right) {
 
 }  // namespace
 
-bool Preparation::add_group(Queue& queue, int64_t most, Tile& tile) {
+bool Preparation::add_group(Queue& queue, int64_t most, Chunk& chunk) {
   int64_t first = 0;
   const int count = queue.take(most, first);
   if (count == 0) return false;
   const int64_t column = first % run_.columns, row = first / run_.columns % run_.rows,
                 image = first / run_.columns / run_.rows;
-  const Segment next{tile.patches, 0, image, row, column};
-  if (tile.segments == 0 || !adjoins(tile.segment[tile.segments - 1], next)) tile.segment[tile.segments++] = next;
-  tile.segment[tile.segments - 1].count += count;
-  group(image, row, column, first, count, tile);
+  const Segment next{chunk.patches, 0, image, row, column};
+  if (chunk.segments == 0 || !adjoins(chunk.segment[chunk.segments - 1], next)) chunk.segment[chunk.segments++] = next;
+  chunk.segment[chunk.segments - 1].count += count;
+  group(image, row, column, first, count, chunk);
   return true;
 }
 
-void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Tile& tile) {
+void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Chunk& chunk) {
   const Geometry& g = run_.g;
   const haste_conv& conv = run_.conv;
   const haste_conv_run_args& args = run_.args;
@@ -114,16 +114,16 @@ void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patc
     if (run_.labels) codes = run_.labels + (patch + i) * g.channels;
     if (run_.codes_out) {
       std::memcpy(run_.codes_out + (patch + i) * g.channels, codes, static_cast<size_t>(g.channels) * sizeof(uint32_t));
-      tile.patches++;
+      chunk.patches++;
       continue;
     }
-    PatchWork& work = tile.work[tile.patches++];
+    PatchWork& work = chunk.work[chunk.patches++];
     MergeArgs merge{};
     merge.geometry = &g;
     merge.rows = static_cast<int>(std::min<int64_t>(g.patch, run_.out_height - row * g.patch));
     merge.cols = static_cast<int>(std::min<int64_t>(g.patch, run_.out_width - (column + i) * g.patch));
     work.slot = g.bucket_slot_of(merge.rows, merge.cols);
-    work.merged_window = tile.windows + tile.floats;
+    work.merged_window = chunk.windows + chunk.floats;
     merge.merge = static_cast<Merge>(conv.params.merge);
     merge.transform = g.form == Form::kNested || (g.form == Form::kColumns && merge.rows > 1);
     merge.tau = args.tau;
@@ -135,7 +135,7 @@ void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patc
     merge.work = &work;
     merge.stats = &stats_;
     conv.kernels->merge(merge);
-    tile.floats += static_cast<size_t>(work.merged + work.singles) * static_cast<size_t>(work.slot);
+    chunk.floats += static_cast<size_t>(work.merged + work.singles) * static_cast<size_t>(work.slot);
   }
 }
 

@@ -1,9 +1,9 @@
-// The first half of a run: patches are gathered, hashed and merged into tiles.
+// The first half of a run: patches are gathered, hashed and merged into chunks.
 #pragma once
 
 #include <atomic>
 
-#include "tile.h"
+#include "chunk.h"
 
 namespace haste {
 
@@ -36,17 +36,17 @@ class Preparation {
   // Needs preparation_bytes() of the cutter's buffer.
   Preparation(const LayerRun& run, Cutter& cutter);
 
-  // Makes a new tile of patches from the queue until it is full or none is left.
-  void fill(Queue& queue, const TileLimits& limits, Tile& tile);
+  // Makes a new chunk of patches from the queue until it is full or none is left.
+  void fill(Queue& queue, const ChunkLimits& limits, Chunk& chunk);
 
-  // Makes a new tile of one group.
-  void fill(Queue& queue, Tile& tile);
+  // Makes a new chunk of one group.
+  void fill(Queue& queue, Chunk& chunk);
 
   const MergeStats& stats() const { return stats_; }
 
  private:
-  bool add_group(Queue& queue, int64_t most, Tile& tile);
-  void group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Tile& tile);
+  bool add_group(Queue& queue, int64_t most, Chunk& chunk);
+  void group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Chunk& chunk);
 
   const LayerRun& run_;
   float *strip_, *windows_, *projections_;

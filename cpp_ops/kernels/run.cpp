@@ -1,6 +1,6 @@
-// The run of a layer: patches are prepared in tiles, and tiles convolved.
+// The run of a layer: patches are prepared in chunks, and chunks convolved.
 //
-// By tiles: threads take patches from a queue until their tile is full, and convolve it with all weights. By slices:
+// By chunks: threads take patches from a queue until their chunk is full, and convolve it with all weights. By slices:
 // preparing and convolving are two rounds of tasks, and the second is cut along the output channels. schedule.h says
 // which moves less; small maps go by slices too, so that all threads find work.
 
@@ -33,7 +33,7 @@ class Run {
   }
 
   haste_status codes() {
-    by_tiles([](const Tile&, const Convolution&, bool) {});
+    by_chunks([](const Chunk&, const Convolution&, bool) {});
     return result();
   }
 
@@ -43,8 +43,8 @@ class Run {
     for (int64_t begin = 0; plan.blocks && begin < run_.patches && !unfinished_.load(); begin += plan.patches)
       by_slices(begin, std::min(begin + plan.patches, run_.patches), plan.blocks);
     if (!plan.blocks)
-      by_tiles([this](const Tile& tile, const Convolution& convolution, bool drawn) {
-        convolution.by_blocks(tile, !drawn);
+      by_chunks([this](const Chunk& chunk, const Convolution& convolution, bool drawn) {
+        convolution.by_blocks(chunk, !drawn);
       });
     if (run_.args.stats) write_stats();
     return result();
@@ -99,39 +99,39 @@ class Run {
   // Patches that are prepared together: neighbours share pixels, but no thread should be left without any.
   int64_t group() const { return std::min<int64_t>(kGroup, ceil_div(run_.patches, threads())); }
 
-  // -- by tiles --------------------------------------------------------------------------------------------------
+  // -- by chunks -------------------------------------------------------------------------------------------------
 
-  // What the next tile of a task may hold: what the cache allows, but no more than a fair share of what is left.
+  // What the next chunk of a task may hold: what the cache allows, but no more than a fair share of what is left.
   // `room` is what there is memory for.
-  TileLimits next_limits(const TileLimits& room, const Queue& queue, int64_t prepared, size_t floats) const {
+  ChunkLimits next_limits(const ChunkLimits& room, const Queue& queue, int64_t prepared, size_t floats) const {
     const int64_t working = working_.load(std::memory_order_relaxed);
     const int seen = threads();
-    TileLimits limits = tile_limits(run_, std::min(seen, l2_cache_cores()));
+    ChunkLimits limits = chunk_limits(run_, std::min(seen, l2_cache_cores()));
     const int64_t left = queue.left();
     const int64_t fair = std::min(ceil_div(run_.patches, seen), ceil_div(left, working));
     limits.patches = static_cast<int>(
         std::max<int64_t>(std::min<int64_t>(fair, limits.patches), std::min<int64_t>(group(), limits.patches)));
     limits.patches = std::min(limits.patches, room.patches);
     limits.floats = std::min(limits.floats, room.floats);
-    if (prepared) {  // then it is known how much a patch leaves: equal tiles rather than a small last one
+    if (prepared) {  // then it is known how much a patch leaves: equal chunks rather than a small last one
       const double each = static_cast<double>(floats) / static_cast<double>(prepared);
       const double all = each * static_cast<double>(std::max<int64_t>(left / working, 1));
-      const double tiles = std::ceil(all / static_cast<double>(limits.floats));
-      if (tiles > 1) limits.floats = static_cast<size_t>(all / tiles) + 1;
+      const double chunks = std::ceil(all / static_cast<double>(limits.floats));
+      if (chunks > 1) limits.floats = static_cast<size_t>(all / chunks) + 1;
     }
     return limits;
   }
 
   template <typename Body>
-  void by_tiles(Body body) {
+  void by_chunks(Body body) {
     const int64_t tasks = run_.args.parallel_for ? std::min(run_.patches, kMaxTasks) : 1;
-    // Room for the largest tile that any number of threads may lead to: runs then need the same memory every time.
-    TileLimits room = tile_limits(run_, 1);
-    const TileLimits shared = tile_limits(run_, l2_cache_cores());
+    // Room for the largest chunk that any number of threads may lead to: runs then need the same memory every time.
+    ChunkLimits room = chunk_limits(run_, 1);
+    const ChunkLimits shared = chunk_limits(run_, l2_cache_cores());
     room.patches = static_cast<int>(std::min<int64_t>(std::max(room.patches, shared.patches), run_.patches));
     room.floats = std::max(room.floats, shared.floats);
-    const size_t bytes = tile_bytes(run_.g, room) + preparation_bytes(run_) + convolution_bytes(run_, room.patches);
-    Queue queue(run_, tile_columns(run_), kGroup, 0, run_.patches);
+    const size_t bytes = chunk_bytes(run_.g, room) + preparation_bytes(run_) + convolution_bytes(run_, room.patches);
+    Queue queue(run_, chunk_columns(run_), kGroup, 0, run_.patches);
     std::atomic<bool> short_of_memory{false};
     for_each(tasks, [&](int64_t) {
       // Before the queue is looked at: a thread that comes too late shows for the next run.
@@ -143,17 +143,17 @@ class Run {
         return;
       }
       Cutter cutter(scratch.data());
-      Tile tile = cut_tile(run_.g, room, cutter);
+      Chunk chunk = cut_chunk(run_.g, room, cutter);
       Preparation preparation(run_, cutter);
       const Convolution convolution(run_, room.patches, cutter);
       int64_t prepared = 0;
       size_t floats = 0;
       while (queue.left() > 0) {
-        const TileLimits limits = next_limits(room, queue, prepared, floats);
+        const ChunkLimits limits = next_limits(room, queue, prepared, floats);
         const bool drawn = limits.stay && prepared > 0;  // all weights are in the cache already
-        preparation.fill(queue, limits, tile);
-        prepared += tile.patches, floats += tile.floats;
-        body(tile, convolution, drawn);
+        preparation.fill(queue, limits, chunk);
+        prepared += chunk.patches, floats += chunk.floats;
+        body(chunk, convolution, drawn);
       }
       add_stats(preparation.stats());
     });
@@ -162,47 +162,47 @@ class Run {
 
   // -- by slices -------------------------------------------------------------------------------------------------
 
-  // A patch of a tile.
+  // A patch of a chunk.
   struct Place {
-    const Tile* tile;
+    const Chunk* chunk;
     int patch;
   };
 
-  // What the two rounds hand over: one tile for each group of patches, and the patches in their order.
+  // What the two rounds hand over: one chunk for each group of patches, and the patches in their order.
   struct Prepared {
-    Tile* tile;
-    int64_t tiles;
+    Chunk* chunk;
+    int64_t chunks;
     Place* place;
     int64_t patches;
   };
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
     Queue queue(run_, slice_columns(run_), group(), begin, end);
-    const TileLimits limits{static_cast<int>(std::min<int64_t>(group(), run_.columns)), SIZE_MAX / 8, false};
-    const auto tiles = static_cast<size_t>(queue.groups()), patches = static_cast<size_t>(end - begin);
-    const Scratch shared(tiles * (tile_bytes(run_.g, limits) + sizeof(Tile)) + patches * sizeof(Place) + 128);
+    const ChunkLimits limits{static_cast<int>(std::min<int64_t>(group(), run_.columns)), SIZE_MAX / 8, false};
+    const auto chunks = static_cast<size_t>(queue.groups()), patches = static_cast<size_t>(end - begin);
+    const Scratch shared(chunks * (chunk_bytes(run_.g, limits) + sizeof(Chunk)) + patches * sizeof(Place) + 128);
     if (!alive(shared)) return;
     Cutter cutter(shared.data());
-    const Prepared all{cutter.take<Tile>(tiles), queue.groups(), cutter.take<Place>(patches), end - begin};
-    for (int64_t i = 0; i < all.tiles; i++) all.tile[i] = cut_tile(run_.g, limits, cutter);
-    prepare_tiles(queue, all);
+    const Prepared all{cutter.take<Chunk>(chunks), queue.groups(), cutter.take<Place>(patches), end - begin};
+    for (int64_t i = 0; i < all.chunks; i++) all.chunk[i] = cut_chunk(run_.g, limits, cutter);
+    prepare_chunks(queue, all);
     if (out_of_memory_.load() || unfinished_.load()) return;
-    for (int64_t i = 0, at = 0; i < all.tiles; i++)
-      for (int p = 0; p < all.tile[i].patches; p++) all.place[at++] = {&all.tile[i], p};
+    for (int64_t i = 0, at = 0; i < all.chunks; i++)
+      for (int p = 0; p < all.chunk[i].patches; p++) all.place[at++] = {&all.chunk[i], p};
     convolve_slices(all, limits.patches, blocks);
   }
 
-  void prepare_tiles(Queue& queue, const Prepared& all) {
+  void prepare_chunks(Queue& queue, const Prepared& all) {
     std::atomic<int64_t> next{0};
-    const bool ran = for_each(std::min(all.tiles, kMaxTasks), [&](int64_t) {
-      if (next.load(std::memory_order_relaxed) >= all.tiles) return;
+    const bool ran = for_each(std::min(all.chunks, kMaxTasks), [&](int64_t) {
+      if (next.load(std::memory_order_relaxed) >= all.chunks) return;
       const Scratch scratch(preparation_bytes(run_));
       if (!alive(scratch)) return;
       const Working working(*this);
       Cutter own(scratch.data());
       Preparation preparation(run_, own);
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < all.tiles;)
-        preparation.fill(queue, all.tile[i]);
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < all.chunks;)
+        preparation.fill(queue, all.chunk[i]);
       add_stats(preparation.stats());
     });
     if (!ran) unfinished_.store(true);
@@ -222,13 +222,13 @@ class Run {
     return parts;
   }
 
-  void convolve_slices(const Prepared& all, int tile_patches, int blocks) {
+  void convolve_slices(const Prepared& all, int chunk_patches, int blocks) {
     const int64_t slices = ceil_div(run_.g.blocks_out, blocks), parts = parts_of(slices, all.patches);
     const bool ran = for_each(slices * parts, [&](int64_t task) {
-      const Scratch scratch(convolution_bytes(run_, tile_patches));
+      const Scratch scratch(convolution_bytes(run_, chunk_patches));
       if (!alive(scratch)) return;
       Cutter own(scratch.data());
-      const Convolution convolution(run_, tile_patches, own);
+      const Convolution convolution(run_, chunk_patches, own);
       const int64_t slice = task / parts, part = task % parts;
       const int from = static_cast<int>(slice) * blocks, to = std::min(from + blocks, run_.g.blocks_out);
       const int64_t first = all.patches * part / parts, count = all.patches * (part + 1) / parts - first;
@@ -239,10 +239,10 @@ class Run {
       const int64_t drawing = blocks > blocks_per_call(run_.conv) ? ceil_div(count, 4) : count;
       for (int64_t i = 0; i < count; i++) {
         Pass pass{from, to, i % 2 != 0, i == 0, {}};
-        if (i + 1 < count) pass.next[0] = convolution.windows(at(i + 1).tile->work[at(i + 1).patch]);
+        if (i + 1 < count) pass.next[0] = convolution.windows(at(i + 1).chunk->work[at(i + 1).patch]);
         if (const int64_t drawn = i - (count - drawing); drawn >= 0)
           pass.next[1] = convolution.weights(to).part(drawn, drawing);
-        convolution.by_patch(*at(i).tile, at(i).patch, pass);
+        convolution.by_patch(*at(i).chunk, at(i).patch, pass);
       }
     });
     if (!ran) unfinished_.store(true);

@@ -10,9 +10,9 @@
 namespace haste {
 namespace {
 
-constexpr int64_t kMaxTile = 256;
-// Output pixels of a tile beside weights that stay. Larger tiles gain nothing; smaller ones are used while still in the
-// cache.
+constexpr int64_t kMaxChunk = 256;
+// Output pixels of a chunk beside weights that stay. Larger chunks gain nothing; smaller ones are used while still in
+// the cache.
 constexpr int64_t kMinStay = 72, kMaxStay = 288;
 // Windows that slices may keep in memory.
 constexpr int64_t kMaxWindows = int64_t{8} << 20;
@@ -62,7 +62,7 @@ int64_t band(const LayerRun& run, int64_t columns) {
 
 }  // namespace
 
-TileLimits tile_limits(const LayerRun& run, int sharers) {
+ChunkLimits chunk_limits(const LayerRun& run, int sharers) {
   const Geometry& g = run.g;
   const int64_t cache = cache_bytes() * 7 / 8 / sharers;  // code, stack and passing pixels take the rest
   const int64_t windows = window_bytes(run), lists = list_bytes(run);
@@ -78,14 +78,14 @@ TileLimits tile_limits(const LayerRun& run, int sharers) {
   // Between two uses of a window a patch meets the rest of the weights of one call and the beginning of the next.
   const int64_t weights = 2 * blocks_per_call(run.conv) * run.conv.block_bytes;
   const int64_t share = (cache - weights) * windows / (windows + lists);
-  return {static_cast<int>(kMaxTile), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4), false};
+  return {static_cast<int>(kMaxChunk), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4), false};
 }
 
-int64_t tile_columns(const LayerRun& run) {
-  const TileLimits tile = tile_limits(run, 1);
-  if (!tile.stay) return run.columns;  // all weights pass by between two rows
+int64_t chunk_columns(const LayerRun& run) {
+  const ChunkLimits chunk = chunk_limits(run, 1);
+  if (!chunk.stay) return run.columns;  // all weights pass by between two rows
   const int64_t room = cache_bytes() - weight_bytes(run) - static_cast<int64_t>(preparation_bytes(run)) -
-                       static_cast<int64_t>(tile.floats) * 4;
+                       static_cast<int64_t>(chunk.floats) * 4;
   return band(run, room / pixel_bytes(run, run.g.channels + run.g.filters));
 }
 
@@ -96,15 +96,15 @@ int64_t slice_columns(const LayerRun& run) {
 
 Slices slices(const LayerRun& run, int threads) {
   const int64_t all_windows = run.patches * window_bytes(run);
-  const int64_t tile = static_cast<int64_t>(tile_limits(run, 1).floats) * 4;
+  const int64_t chunk = static_cast<int64_t>(chunk_limits(run, 1).floats) * 4;
   const int step = blocks_per_call(run.conv);
-  // One tile: the same bytes either way, but slices are work for many threads.
+  // One chunk: the same bytes either way, but slices are work for many threads.
   const Slices shared{run.args.parallel_for ? step : 0, run.patches};
-  if (all_windows <= tile) return shared;
+  if (all_windows <= chunk) return shared;
   const int64_t patch = window_bytes(run) + list_bytes(run);                   // bytes, as what follows
   const int64_t weights = weight_bytes(run), cache = cache_bytes() * 15 / 16;  // nothing but windows passes by
   const int64_t rows = std::min(kMaxWindows / (run.columns * patch), run.patches / run.columns);
-  // By tiles each of several threads would read all weights, by slices all windows.
+  // By chunks each of several threads would read all weights, by slices all windows.
   if (weights <= cache && threads > 1 && all_windows <= std::min(weights, kMaxWindows)) return shared;
   if (rows < 1 || weights <= cache) return {0, 0};
   const int64_t prepared = rows * run.columns, rounds = ceil_div(run.patches, prepared), all = run.patches * patch;
@@ -113,12 +113,12 @@ Slices slices(const LayerRun& run, int threads) {
   const auto again = [&](int64_t windows, int64_t blocks) {
     return std::min(std::max<int64_t>(windows + 2 * blocks * run.conv.block_bytes - cache, 0), windows);
   };
-  // Windows are written, which fetches them first. Of a tile most have left the cache again when the last are prepared,
-  // and the buffers for that, which are dirty, leave it while the weights pass by.
-  const int64_t once =
-      weights + 2 * static_cast<int64_t>(preparation_bytes(run)) + ceil_div(run.g.blocks_out, step) * again(tile, step);
-  const double tiles = static_cast<double>(all_windows) / static_cast<double>(tile);
-  double least = tiles * static_cast<double>(once) + 3.0 * static_cast<double>(all);
+  // Windows are written, which fetches them first. Of a chunk most have left the cache again when the last are
+  // prepared, and the buffers for that, which are dirty, leave it while the weights pass by.
+  const int64_t once = weights + 2 * static_cast<int64_t>(preparation_bytes(run)) +
+                       ceil_div(run.g.blocks_out, step) * again(chunk, step);
+  const double chunks = static_cast<double>(all_windows) / static_cast<double>(chunk);
+  double least = chunks * static_cast<double>(once) + 3.0 * static_cast<double>(all);
   Slices best{0, 0};
   for (int blocks = step; blocks < run.g.blocks_out; blocks += step) {
     // While a patch meets the slice, its windows pass by, and those before are still in the cache.
@@ -138,9 +138,9 @@ haste_status schedule_of(const haste_conv& conv, const haste_conv_run_args& args
   if (const haste_status status = output_size(conv, args.height, args.width, &out_height, &out_width)) return status;
   const LayerRun run = layer_run(conv, args, out_height, out_width, nullptr);
   const int threads = conv.threads.load(std::memory_order_relaxed);
-  const TileLimits tile = tile_limits(run, std::min(threads, l2_cache_cores()));
+  const ChunkLimits chunk = chunk_limits(run, std::min(threads, l2_cache_cores()));
   const Slices slice = slices(run, threads);
-  schedule = {tile.stay, tile.patches, static_cast<int64_t>(tile.floats), slice.blocks,
+  schedule = {chunk.stay, chunk.patches, static_cast<int64_t>(chunk.floats), slice.blocks,
               slice.blocks ? slice.patches : 0};
   return HASTE_OK;
 }

@@ -1,7 +1,7 @@
 // How a run uses the second-level cache. What the cache keeps decides how much crosses the memory bus; three ways:
 // - All weights fit beside a few patches: they stay, and only activations pass by.
-// - The windows of a tile stay while the weights pass by, block by block of 16 output channels: all weights cross the
-//   bus once per tile. How much is left of a patch after its merge is known only then: a tile ends when its windows
+// - The windows of a chunk stay while the weights pass by, block by block of 16 output channels: all weights cross the
+//   bus once per chunk. How much is left of a patch after its merge is known only then: a chunk ends when its windows
 //   fill their share.
 // - Many patches are prepared first; then the blocks of a slice of the weights stay while the patches pass by, each of
 //   which meets all of them: windows cross the bus once per slice, the weights once. Best for few patches and many
@@ -9,20 +9,20 @@
 // docs/membus.md has the formulas; haste_export/membus/analytic.py computes with the same, and is tested to.
 #pragma once
 
-#include "tile.h"
+#include "chunk.h"
 
 namespace haste {
 
-// The limits of a tile when `sharers` tasks use one second-level cache.
-TileLimits tile_limits(const LayerRun& run, int sharers);
+// The limits of a chunk when `sharers` tasks use one second-level cache.
+ChunkLimits chunk_limits(const LayerRun& run, int sharers);
 
-// Columns of patches that are gone through together, row by row, by tiles and by slices: as many as leave the pixels
+// Columns of patches that are gone through together, row by row, by chunks and by slices: as many as leave the pixels
 // that two rows of windows have in common in the cache.
-int64_t tile_columns(const LayerRun& run);
+int64_t chunk_columns(const LayerRun& run);
 int64_t slice_columns(const LayerRun& run);
 
 struct Slices {
-  int blocks;       // of output channels in a slice; 0: tiles move less
+  int blocks;       // of output channels in a slice; 0: chunks move less
   int64_t patches;  // that are prepared before the slices pass: whole rows
 };
 

@@ -1,4 +1,4 @@
-"""The bytes that a layer must move, from its sizes, the tile sizes and the last cache; docs/membus.md has the terms.
+"""The bytes that a layer must move, from its sizes, how it is cut up and the last cache; docs/membus.md has the terms.
 
 All functions describe one cold inference: nothing of the layer is cached before, and what it wrote counts even while
 it is still in a cache. Caches are write-back and write-allocate: a line that is written is read first.
@@ -18,8 +18,8 @@ SUBTILE = 3  # output pixels along an axis that are computed together where patc
 BLOCK = 16  # output channels whose weights are used together
 LANES = 4  # floats in a vector; windows are whole vectors
 # As in cpp_ops/kernels, schedule.cpp above all:
-GROUP, MAX_TILE = 4, 256  # patches: prepared together, most in a tile
-MIN_STAY, MAX_STAY = 72, 288  # output pixels of a tile beside weights that stay
+GROUP, MAX_CHUNK = 4, 256  # patches: prepared side by side, most in a chunk
+MIN_STAY, MAX_STAY = 72, 288  # output pixels of a chunk beside weights that stay
 BLOCKS_AT_ONCE = 3  # of output channels, by the kernel that knows no transforms
 PASSING = 2  # patches whose windows pass by while a slice of the weights stays: each meets all blocks of the slice
 MAX_WINDOWS = 8 << 20  # bytes of windows that slices may keep in memory
@@ -61,9 +61,9 @@ class Schedule:
     """How HasteConv goes through a layer: what stays in the second-level cache, and how often the rest passes by.
 
     Attributes:
-        stays: "weights" (all of them), "windows" (of a tile; all weights pass by once per tile) or "slice" (some of
+        stays: "weights" (all of them), "windows" (of a chunk; all weights pass by once per chunk) or "slice" (some of
             the weights; all windows pass by once per slice).
-        floats: of windows in a tile, where they decide its size.
+        floats: of windows in a chunk, where they decide its size.
         slices: of the weights, where they stay one after the other.
         patches: that are prepared before the slices pass.
     """
@@ -88,10 +88,10 @@ def schedule(shape: MemoryShape, core: Core) -> Schedule:
         return Schedule("weights", min(stay, most) * window // FLOAT)
     step = BLOCKS_AT_ONCE if _is_direct(shape) else 1
     floats = max((size * 7 // 8 - 2 * step * block) * window // (window + lists), GROUP * window) // FLOAT
-    tile = floats * FLOAT
+    chunk = floats * FLOAT
     best = Schedule("windows", floats)
-    if _patches(shape) * window <= tile:
-        return best  # one tile
+    if _patches(shape) * window <= chunk:
+        return best  # one chunk
     blocks = ceil(shape.filters / BLOCK)
     columns = ceil(shape.output[1] / shape.patch)
     rows = min(MAX_WINDOWS // (columns * (window + lists)), _patches(shape) // columns)
@@ -99,8 +99,8 @@ def schedule(shape: MemoryShape, core: Core) -> Schedule:
         return best
     prepared, total = rows * columns, _patches(shape) * (window + lists)
 
-    once = weights + 2 * preparation + ceil(blocks / step) * _again(tile, step * block, size)
-    moved = _patches(shape) * window / tile * once + 3 * total
+    once = weights + 2 * preparation + ceil(blocks / step) * _again(chunk, step * block, size)
+    moved = _patches(shape) * window / chunk * once + 3 * total
     for kept in range(step, blocks, step):
         if kept > step and kept * block + PASSING * (window + lists) > size * 15 // 16:
             break
@@ -127,10 +127,10 @@ def haste(shape: MemoryShape, core: Core, kept: float = 0.5, read: float = 1.0) 
         passes = ceil(_patches(shape) / plan.patches)
         scratch += passes * plan.slices * _again(windows // passes, weights // plan.slices, core.last_level.size)
     else:
-        tiles = _tiles(shape, plan, kept)
-        scratch //= tiles  # the same memory for every tile
-        if plan.stays == "windows" and weights + windows // tiles > core.last_level.size:
-            passes = tiles
+        chunks = _chunks(shape, plan, kept)
+        scratch //= chunks  # the same memory for every chunk
+        if plan.stays == "windows" and weights + windows // chunks > core.last_level.size:
+            passes = chunks
     return Bytes(_input(shape), round(passes * weights * read), 2 * _output(shape), scratch)
 
 
@@ -139,7 +139,7 @@ def passes(shape: MemoryShape, core: Core, kept: float = 0.5) -> str:
     plan = schedule(shape, core)
     if plan.stays == "weights":
         return "weights stay"
-    return f"{plan.slices} slices" if plan.stays == "slice" else f"{_tiles(shape, plan, kept)} tiles"
+    return f"{plan.slices} slices" if plan.stays == "slice" else f"{_chunks(shape, plan, kept)} chunks"
 
 
 def _again(windows: int, weights: int, cache: int) -> int:
@@ -151,9 +151,9 @@ def _again(windows: int, weights: int, cache: int) -> int:
     return min(max(windows + 2 * weights - cache * 15 // 16, 0), windows)
 
 
-def _tiles(shape: MemoryShape, plan: Schedule, kept: float) -> int:
+def _chunks(shape: MemoryShape, plan: Schedule, kept: float) -> int:
     return max(
-        1, ceil(_patches(shape) / MAX_TILE), ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT))
+        1, ceil(_patches(shape) / MAX_CHUNK), ceil(kept * _patches(shape) * _windows(shape) / (plan.floats * FLOAT))
     )
 
 

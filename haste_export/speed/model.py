@@ -153,7 +153,7 @@ def stock_work(shape: LayerShape, stock_blocks: bool = True) -> StockStages:
 def haste_work(shape: LayerShape, counts: Counts, hyperplanes: int, sparsity: float) -> HasteStages:
     """Units of work of a HasteConv between blocked tensors, for one image; L of 0 or less is dense.
 
-    `counts` says what hashing leaves; of a single image, so that weights are read once per tile of patches.
+    `counts` says what hashing leaves; of a single image, so that weights are read once per chunk of patches.
     """
     n, taps = shape.patches, shape.taps
     inputs, outputs = padded(shape.in_channels), padded(shape.out_channels)

@@ -131,7 +131,7 @@ def test_analytic_model_agrees_with_the_simulation(qemu: QemuSimulator, tmp_path
 def test_float16_weights_are_half_the_traffic() -> None:
     shape = MemoryShape(1, 256, 256, (3, 3), (6, 6))
     half = replace(shape, weight_size=2)
-    assert analytic.passes(shape, A72) == analytic.passes(half, A72) == "1 tiles"
+    assert analytic.passes(shape, A72) == analytic.passes(half, A72) == "1 chunks"
     assert analytic.haste(half, A72).weights * 2 == analytic.haste(shape, A72).weights
     assert analytic.stock(half, A72) == analytic.stock(shape, A72)
 
@@ -142,10 +142,10 @@ def test_float16_weights_are_half_the_traffic() -> None:
         (MemoryShape(1, 64, 64, (3, 3), (240, 240)), "weights stay"),
         (MemoryShape(1, 256, 256, (3, 3), (60, 60)), "3 slices"),  # six blocks of 147 KB and patches of 15 KB
         (MemoryShape(1, 512, 512, (3, 3), (30, 30)), "11 slices"),  # three blocks of 295 KB and patches of 31 KB
-        (MemoryShape(1, 512, 512, (3, 3), (3, 3)), "1 tiles"),
+        (MemoryShape(1, 512, 512, (3, 3), (3, 3)), "1 chunks"),
         (MemoryShape(1, 64, 64, (3, 3), (240, 240), patch=7), "weights stay"),  # 32 patches of 16 KB
         (MemoryShape(1, 128, 256, (3, 3), (60, 60), patch=7), "2 slices"),  # eight blocks of 74 KB
-        (MemoryShape(1, 256, 512, (3, 3), (30, 30), patch=6), "3 tiles"),  # 25 patches of 51 KB beside two blocks
+        (MemoryShape(1, 256, 512, (3, 3), (30, 30), patch=6), "3 chunks"),  # 25 patches of 51 KB beside two blocks
         (MemoryShape(1, 512, 512, (3, 3), (30, 30), patch=4), "11 slices"),  # 37 KB of windows a patch
         (MemoryShape(1, 512, 512, (3, 3), (30, 30), patch=6), "16 slices"),  # 102 KB: two blocks and two patches
         (MemoryShape(1, 512, 512, (3, 3), (15, 15), patch=6), "32 slices"),  # two blocks leave most windows in cache
@@ -160,7 +160,7 @@ def test_schedules(shape: MemoryShape, passes: str) -> None:
     ("kernel", "patch", "floats"),
     [((3, 3), 3, 28), ((3, 3), 4, 36), ((3, 3), 5, 100), ((3, 3), 6, 100), ((3, 3), 7, 124), ((1, 1), 4, 28)],
 )
-def test_tiles_hold_a_few_patches_however_little_cache_there_is(
+def test_chunks_hold_a_few_patches_however_little_cache_there_is(
     kernel: tuple[int, int], patch: int, floats: int
 ) -> None:
     """`floats` of a window: as many points as all tiles have, in fours, or what the last subtile may read."""

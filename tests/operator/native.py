@@ -47,7 +47,7 @@ class Schedule(ctypes.Structure):
 
     _fields_ = (
         ("weights_stay", c_int),
-        *((name, c_int64) for name in ("tile_patches", "tile_floats", "slice_blocks", "slice_patches")),
+        *((name, c_int64) for name in ("chunk_patches", "chunk_floats", "slice_blocks", "slice_patches")),
     )
 
 

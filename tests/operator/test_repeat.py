@@ -61,7 +61,7 @@ def test_every_instruction_set(case: Case, isa: str, parallel: ParallelFor | Non
 
 
 SCHEDULES = (
-    # weights that stay, tiles, slices of one block and of several, and of some rows at a time, depending on the cache
+    # weights that stay, chunks, slices of one block and of several, and of some rows at a time, depending on the cache
     Case(channels=512, outputs=128, height=9, width=270, count=10, kind="relu", seed=4),
     Case(channels=128, outputs=64, height=17, width=31, count=14, kind="relu", seed=5),
     Case(channels=256, outputs=112, height=9, width=16, count=10, kind="relu", seed=6, y_layout="NCHW"),

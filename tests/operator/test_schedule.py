@@ -49,9 +49,9 @@ def chosen(shape: MemoryShape) -> analytic.Schedule:
         slices = ceil(ceil(shape.filters / BLOCK) / plan.slice_blocks)
         return analytic.Schedule("slice", slices=slices, patches=plan.slice_patches)
     if plan.weights_stay:
-        return analytic.Schedule("weights", plan.tile_floats)
-    assert plan.tile_patches == analytic.MAX_TILE
-    return analytic.Schedule("windows", plan.tile_floats)
+        return analytic.Schedule("weights", plan.chunk_floats)
+    assert plan.chunk_patches == analytic.MAX_CHUNK
+    return analytic.Schedule("windows", plan.chunk_floats)
 
 
 @pytest.fixture

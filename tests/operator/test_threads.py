@@ -14,7 +14,7 @@ from tests.operator.cases import Case, build
 from tests.operator.native import ParallelFor
 
 pytestmark = pytest.mark.usefixtures("library")
-# By tiles, by slices of weights that fit a cache, by slices of those of a single patch.
+# By chunks, by slices of weights that fit a cache, by slices of those of a single patch.
 MAPS = (
     Case(channels=64, outputs=64, height=28, width=28, count=14, kind="relu", patch=7, seed=1),
     Case(channels=128, outputs=128, height=14, width=14, count=14, kind="relu", patch=7, seed=2),

@@ -26,10 +26,10 @@ def run(shapes: Path, layer: str) -> subprocess.CompletedProcess[str]:
 def test_every_stage_is_timed(tmp_path: Path, layer: str, patches: int) -> None:
     done = run(tmp_path / "shapes.txt", layer)
     assert done.returncode == 0, done.stderr
-    tile = re.search(rf": (\d+) of {patches} patches, (\d+) buckets", done.stdout)
-    assert tile is not None, done.stdout
-    assert 0 < int(tile[1]) <= patches
-    assert 0 < int(tile[2]) <= int(layer.split()[0])
+    chunk = re.search(rf": (\d+) of {patches} patches, (\d+) buckets", done.stdout)
+    assert chunk is not None, done.stdout
+    assert 0 < int(chunk[1]) <= patches
+    assert 0 < int(chunk[2]) <= int(layer.split()[0])
     for stage in ("gather", "hash", "group and merge", "convolve as hashed", "the whole layer", "convolve, 1 a bucket"):
         assert re.search(rf"^  {stage} +-?\d+ ns", done.stdout, re.MULTILINE), stage
 

@@ -106,13 +106,13 @@ HASTE_API haste_status haste_conv_codes(const haste_conv* conv, const haste_conv
 HASTE_API haste_status haste_conv_run_grouped(const haste_conv* conv, const haste_conv_run_args* args,
                                               const uint32_t* labels);
 
-/* How a run uses the second-level cache: by tiles of patches, or by slices of the weights. */
+/* How a run uses the second-level cache: by chunks of patches, or by slices of the weights. */
 typedef struct haste_schedule {
-  int weights_stay;      /* beside a tile; else all weights pass by for every tile */
-  int64_t tile_patches;  /* most patches of a tile */
-  int64_t tile_floats;   /* of windows: a tile that holds so many is full */
-  int64_t slice_blocks;  /* blocks of output channels that stay while all patches pass by; 0: by tiles */
-  int64_t slice_patches; /* that are prepared before the slices of the weights pass; 0: by tiles */
+  int weights_stay;      /* beside a chunk; else all weights pass by for every chunk */
+  int64_t chunk_patches; /* most patches of a chunk */
+  int64_t chunk_floats;  /* of windows: a chunk that holds so many is full */
+  int64_t slice_blocks;  /* blocks of output channels that stay while all patches pass by; 0: by chunks */
+  int64_t slice_patches; /* that are prepared before the slices of the weights pass; 0: by chunks */
 } haste_schedule;
 
 /* For tests: what haste_conv_run would choose for args now, with as many threads as this conv has seen. args->x and

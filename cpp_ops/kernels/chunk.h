@@ -1,4 +1,5 @@
-// A tile: patches that are gathered, hashed and merged, and then meet the weights together.
+// A chunk: patches that are gathered, hashed and merged, and then meet the weights together. (The word for it in cuda/
+// too. A tile is a part of one patch: geometry.h.)
 #pragma once
 
 #include "layer_run.h"
@@ -8,11 +9,11 @@ namespace haste {
 
 // Patches side by side in one row of one image.
 struct Segment {
-  int first, count;  // within the tile
+  int first, count;  // within the chunk
   int64_t image, row, column;
 };
 
-struct Tile {
+struct Chunk {
   int patches = 0;
   int segments = 0;
   Segment* segment = nullptr;
@@ -23,13 +24,13 @@ struct Tile {
   void clear() { patches = segments = 0, floats = 0; }
 };
 
-struct TileLimits {
-  int patches;    // most in a tile
+struct ChunkLimits {
+  int patches;    // most in a chunk
   size_t floats;  // of windows: no group of patches begins beyond
-  bool stay;      // the weights do, from the first tile on
+  bool stay;      // the weights do, from the first chunk on
 };
 
-Tile cut_tile(const Geometry& g, const TileLimits& limits, Cutter& cutter);
-size_t tile_bytes(const Geometry& g, const TileLimits& limits);
+Chunk cut_chunk(const Geometry& g, const ChunkLimits& limits, Cutter& cutter);
+size_t chunk_bytes(const Geometry& g, const ChunkLimits& limits);
 
 }  // namespace haste
