@@ -6,49 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from haste_export.reference import Float32, Labels
 from tests.operator import native
-from tests.operator.c_api import ConvOptions, ConvParams, Output, PoolParams
+from tests.operator.c_api import ConvOptions, ConvParams, PoolParams
 from tests.operator.cases import Case, Problem
+from tests.operator.layer import Layer
 from tests.operator.threads import python_threads, serial_backwards
 from tests.operator.winograd import TILINGS
 
 NAMES = ("cpu", "host", "host-matrix", "gpu")
 """All backends: the CPU kernels; those for CUDA as loops on the CPU, planned for lanes and for tensor cores; a GPU."""
-
-
-class Layer(Protocol):
-    """A HasteConv of some backend, destroyed at the end of a `with`."""
-
-    def __enter__(self) -> Layer: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-    def output_size(self, height: int, width: int) -> tuple[int, int]: ...
-
-    def codes(self, x: Float32, count: int, patches: int) -> Labels: ...
-
-    def run(
-        self,
-        x: Float32,
-        count: int = 0,
-        *,
-        tau: float = 0.0,
-        residual: Float32 | None = None,
-        correction: Float32 | None = None,
-        labels: Labels | None = None,
-        want_stats: bool = True,
-    ) -> Output: ...
-
-    def try_run(self, x: Float32, count: int, /, **fields: int | None) -> int: ...
 
 
 @dataclass(frozen=True)

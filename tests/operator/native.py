@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from tests.operator.c_api import (
     from_memory,
     to_memory,
 )
+from tests.operator.layer import Layer
 
 _Task = ctypes.CFUNCTYPE(None, c_void_p, c_size_t)
 _ParallelFor = ctypes.CFUNCTYPE(None, c_void_p, _Task, c_size_t, c_void_p)
@@ -192,7 +192,7 @@ def inside(buffer: Float32) -> Float32:
     return buffer[GUARD : len(buffer) - GUARD]
 
 
-class Conv:
+class Conv(Layer):
     """A haste_conv. Keeps its weights alive, as the contract asks of the caller."""
 
     def __init__(
@@ -204,46 +204,28 @@ class Conv:
         *,
         weights_offset: int = 0,
     ) -> None:
-        self.options, self.outputs = options, len(weights)
+        super().__init__(library(), "haste_conv", check, len(weights), options)
         self._weights = aligned(options.stored(weights), offset=weights_offset)
         self._bias = np.ascontiguousarray(bias, np.float32)
         planes = np.ascontiguousarray(hyperplanes, np.int8)
         params = options.params(weights, planes)
-        self._handle = c_void_p()
-        check(
-            library().haste_conv_create(
-                byref(params), _address(self._weights), _address(self._bias), _address(planes), byref(self._handle)
-            )
-        )
-
-    def __enter__(self) -> Conv:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        library().haste_conv_destroy(self._handle)
-        self._handle = c_void_p()
-
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
-        out_h, out_w = c_int64(), c_int64()
-        check(library().haste_conv_output_size(self._handle, height, width, byref(out_h), byref(out_w)))
-        return out_h.value, out_w.value
+        constants = (_address(array) for array in (self._weights, self._bias, planes))
+        check(library().haste_conv_create(byref(params), *constants, byref(self.handle)))
 
     def schedule(self, batch: int, height: int, width: int, count: int) -> Schedule:
         """How a run on such an input, by one thread, would use the second-level cache."""
         args, schedule = RunArgs(batch=batch, height=height, width=width, hyperplanes=count), Schedule()
-        check(library().haste_conv_schedule(self._handle, byref(args), byref(schedule)))
+        self.call("schedule", byref(args), byref(schedule))
         return schedule
 
     def codes(self, x: Float32, count: int, patches: int, parallel: ParallelFor | None = None) -> Labels:
-        """Hash codes [N, P, C]."""
+        """Hash codes [N, P, C], by tasks that are run as `parallel` runs them."""
         codes = np.full((x.shape[0], patches, x.shape[1]), 0xDEADBEEF, np.uint32)
         memory = to_memory(x, self.options.x_layout)
         keep, address = _callback(parallel)
         args = self._args(x, memory, count)
         args.parallel_for = address
-        check(library().haste_conv_codes(self._handle, byref(args), _address(codes)))
+        self.call("codes", byref(args), _address(codes))
         del keep
         return codes
 
@@ -260,7 +242,7 @@ class Conv:
         want_stats: bool = True,
     ) -> Output:
         """Run on x [N,C,H,W] as declared. With `labels` [N, P, C] the grouping is theirs; then without statistics."""
-        shape = (x.shape[0], self.outputs, *self.output_size(*x.shape[2:]))
+        shape = self.output_shape(x)
         memory, z = to_memory(x, self.options.x_layout), None
         if residual is not None:
             z = to_memory(residual, self.options.z_layout)
@@ -272,10 +254,10 @@ class Conv:
         args.y = _address(buffer[GUARD:])
         args.stats = _address(stats[GUARD:]) if want_stats and labels is None else None
         if labels is None:
-            check(library().haste_conv_run(self._handle, byref(args)))
+            self.call("run", byref(args))
         else:
             given = np.ascontiguousarray(labels, np.uint32)
-            check(library().haste_conv_run_grouped(self._handle, byref(args), _address(given)))
+            self.call("run_grouped", byref(args), _address(given))
         del keep
         return Output(from_memory(inside(buffer), shape, self.options.y_layout), inside(stats).copy())
 
@@ -286,7 +268,7 @@ class Conv:
         args.y = _address(y)
         for name, value in fields.items():
             setattr(args, name, value)
-        return int(library().haste_conv_run(self._handle, byref(args)))
+        return int(self.function("run")(self.handle, byref(args)))
 
     @staticmethod
     def _args(x: Float32, memory: Float32, count: int) -> RunArgs:

@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from haste_export.reference import haste_conv
-from tests.operator.backends import Backend, Layer
+from tests.operator.backends import Backend
 from tests.operator.c_api import ConvOptions
 from tests.operator.cases import PATCHES, Case, build
+from tests.operator.layer import Layer
 
 KERNELS = [(1, 1), (3, 3), (5, 3)]
 
