@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from haste_export.reference import Float32
 from tests.cuda import device
-from tests.cuda.device import LIMITS, MATRIX_LIMITS, TYPE, Target, gpu_target, host_target
+from tests.cuda.target import LIMITS, MATRIX_LIMITS, TYPE, Target, gpu_target, host_target
 from tests.operator.backends import Backend, Precision
 from tests.operator.c_api import ConvOptions, ConvParams, PoolParams
 from tests.operator.cases import Case

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.cuda.compare import Cuda
-from tests.cuda.device import Target
+from tests.cuda.target import Target
 from tests.operator.backends import find_backend
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cuda.device import Target, _find
+from tests.cuda.target import Target, cuda_library
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,7 @@ def test_binding_of_the_cuda_kernels(host_library: Target) -> None:
 
 
 def test_cuda_library_runs_on_the_cpu() -> None:
-    path = _find("libhaste_ops_cuda.so", "HASTE_OPS_CUDA_LIBRARY")
+    path = cuda_library()
     if path is None:
         pytest.skip("libhaste_ops_cuda.so is not built (it needs nvcc)")
     run_operator_tests(path)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.cuda.compare import Cuda
-from tests.cuda.device import LIMITS, MATRIX_LIMITS, TYPE, Target
+from tests.cuda.target import LIMITS, MATRIX_LIMITS, TYPE, Target
 from tests.operator.c_api import ConvParams, Output
 from tests.operator.cases import Case, Problem, build
 from tests.operator.compare import check_codes, check_values

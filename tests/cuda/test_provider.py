@@ -27,7 +27,7 @@ import runtime_ops
 from haste_export import LayerSetting, Plan, compress
 from haste_export.reference import Float32, pack
 from runtime_ops.library import CUDA_PROVIDER
-from tests.cuda.device import _find
+from tests.cuda.target import cuda_library
 from tests.exporter.models import filters, relative_error, text_model, vector
 from tests.operator.bounds import tolerance
 from tests.operator.cases import Case, Problem, build
@@ -62,7 +62,7 @@ LEVELS = Plan(
 @cache
 def why_not() -> str | None:
     """What is missing, as a sentence."""
-    if _find("libhaste_ops_cuda.so", "HASTE_OPS_CUDA_LIBRARY") is None:
+    if cuda_library() is None:
         return "libhaste_ops_cuda.so is not built (it needs nvcc)"
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
         return "this onnxruntime has no CUDA provider (onnxruntime-gpu has one)"
@@ -101,7 +101,7 @@ def cuda_session(
         onnxruntime.preload_dlls()  # CUDA's libraries where they come as Python packages
     options = options or onnxruntime.SessionOptions()
     options.log_severity_level = 3  # a steering input makes ONNX Runtime warn that it is not constant
-    library = _find("libhaste_ops_cuda.so", "HASTE_OPS_CUDA_LIBRARY")
+    library = cuda_library()
     assert library is not None
     options.register_custom_ops_library(str(library))
     providers = [(CUDA_PROVIDER, provider_options), "CPUExecutionProvider"]

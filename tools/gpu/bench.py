@@ -29,7 +29,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.cuda.device import Conv, RunArgs, Target, gpu_target  # noqa: E402
+from tests.cuda.device import Conv  # noqa: E402
+from tests.cuda.target import RunArgs, Target, gpu_target  # noqa: E402
 from tests.operator.c_api import ConvOptions  # noqa: E402
 
 NO_GPU = 3
@@ -177,7 +178,7 @@ class Haste:
         args = RunArgs(batch=batch, height=side, width=side, y=y.data_ptr())
         args.hyperplanes = self.count if count is None else count
         args.workspace, args.workspace_bytes, args.stream = workspace.data_ptr(), nbytes, self.target.stream()
-        lib, handle, kept = self.target.lib, self.conv._handle, (workspace, codes)
+        lib, handle, kept = self.target.lib, self.conv.handle, (workspace, codes)
 
         def run(x: Any) -> Any:
             args.x = x.data_ptr()
