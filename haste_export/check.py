@@ -215,7 +215,8 @@ def _shape_to_feed(value: onnx.ValueInfoProto, given: tuple[int, ...] | None) ->
     if not tensor.HasField("shape"):
         raise OptionError(f"input '{value.name}' has no shape; give --input-shape or --check-input")
     own: list[int | str] = [
-        dim.dim_value or (1 if axis == 0 else dim.dim_param or "?") for axis, dim in enumerate(tensor.shape.dim)
+        dim.dim_value if dim.dim_value > 0 else (1 if axis == 0 else dim.dim_param or "?")
+        for axis, dim in enumerate(tensor.shape.dim)
     ]
     sizes = tuple(size for size in own if isinstance(size, int))
     if len(sizes) < len(own):

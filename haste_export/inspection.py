@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import onnx_ir as ir
@@ -21,11 +21,13 @@ class Prospect:
 
     Attributes:
         layer: what the exporter says about it.
+        qualifies: whether it can become a HasteConv; the cost model may leave it a Conv all the same.
         flops: FLOPs of the plain convolution for one image; None if a size is not static.
         break_even: the compression r at which HasteConv costs as many FLOPs; None if unknown, above 1 if never.
     """
 
     layer: LayerReport
+    qualifies: bool
     flops: float | None
     break_even: float | None
 
@@ -83,12 +85,12 @@ def prospects(model: ir.Model, options: Options) -> tuple[list[Prospect], Report
     Raises:
         HasteError: it cannot be compressed, or the options do not fit it.
     """
-    _, report = compress_ir(model, replace(options, select="all"))
+    _, report = compress_ir(model, options)
     found = []
     for layer in report.layers:
-        rewritten = layer.status == "rewritten"
-        even = break_even(layer.shape, options) if layer.shape is not None and rewritten else None
-        found.append(Prospect(layer, layer.flops_regular, even))
+        qualifies = layer.status == "rewritten" or layer.speed is not None  # only what qualifies is predicted
+        even = break_even(layer.shape, options) if layer.shape is not None and qualifies else None
+        found.append(Prospect(layer, qualifies, layer.flops_regular, even))
     return found, report
 
 

@@ -54,14 +54,20 @@ def model_inputs(model: onnx.ModelProto) -> list[ModelInput]:
     ]
 
 
-def parse_shapes(texts: Sequence[str], inputs: Sequence[ModelInput]) -> dict[str, tuple[int, ...]]:
+def input_names(model: onnx.ModelProto) -> list[str]:
+    """Names of the inputs that must be fed, tensors or not."""
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    fed = [value.name for value in model.graph.input if value.name not in defaults]
+    return [name for name in fed if name not in STEERING_INPUTS]
+
+
+def parse_shapes(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Read --input-shape options: NAME:1,3,224,224, or 1,3,224,224 alone for a model with one input.
 
     Raises:
-        InputValueError: a text does not read so, or names an input that the model does not have.
+        InputValueError: a text does not read so, names an input that the model does not have, or one is named twice.
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    names = [entry.name for entry in inputs]
     for text in texts:
         name, colon, numbers = text.rpartition(":")
         if not colon and len(names) != 1:
@@ -69,10 +75,12 @@ def parse_shapes(texts: Sequence[str], inputs: Sequence[ModelInput]) -> dict[str
         name = name if colon else names[0]
         if name not in names:
             raise InputValueError(f"the model has no input {name!r}, but {', '.join(names)}")
+        if name in shapes:
+            raise InputValueError(f"'{name}' is named twice")
         try:
             shapes[name] = tuple(int(number) for number in numbers.split(","))
         except ValueError:
-            raise InputValueError(f"{text!r} does not read NAME:1,3,224,224") from None
+            raise InputValueError(f"{text!r} is not of the form NAME:1,3,224,224") from None
     return shapes
 
 
@@ -90,9 +98,10 @@ def resolve_shape(entry: ModelInput, given: Mapping[str, tuple[int, ...]], batch
         opened = entry.shape if first is None else (first, *entry.shape[1:])
         unknown = [dim if isinstance(dim, str) else "?" for dim in opened if not isinstance(dim, int)]
         if unknown:
+            wanted = ",".join("?" if dim is None else str(dim) for dim in opened)
             raise InputValueError(
                 f"input {entry.name!r} has open dimensions ({', '.join(unknown)}): "
-                f"give --input-shape {entry.name}:{','.join(str(dim) for dim in opened)} with numbers"
+                f"give --input-shape {entry.name}:{wanted} with numbers"
             )
         shape = tuple(dim for dim in opened if isinstance(dim, int))
     _check_against_model(entry, shape)
@@ -179,7 +188,11 @@ def _model_input(value: onnx.ValueInfoProto) -> ModelInput:
     if not value.type.HasField("tensor_type"):
         raise InputValueError(f"input {value.name!r} is no tensor, and only tensors can be fed")
     tensor = value.type.tensor_type
-    dims = tuple(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim)
+    # Some exporters write -1 for a size that is open.
+    dims = tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else (dim.dim_param or None)
+        for dim in tensor.shape.dim
+    )
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return ModelInput(value.name, dtype, dims, open_rank=not tensor.HasField("shape"))
 

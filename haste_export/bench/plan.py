@@ -126,4 +126,5 @@ def _check_settings(settings: Sequence[Setting], started: Sequence[Worker]) -> N
     for setting in settings:
         for value, name in ((setting.hyperplanes, HYPERPLANES_INPUT), (setting.level, LEVEL_INPUT)):
             if value is not None and name not in steering:
-                raise OptionError(f"no model here has the steering input {name}")
+                has = f"but {', '.join(sorted(steering))}" if steering else "because none has a HasteConv"
+                raise OptionError(f"no model here has the steering input {name}, {has}")

@@ -18,6 +18,7 @@ from haste_export.bench.inputs import (
     InputValueError,
     array_feeds,
     image_feeds,
+    input_names,
     model_inputs,
     parse_shapes,
     random_feeds,
@@ -180,7 +181,7 @@ def make_feeds(
     inputs = model_inputs(model)
     if npy is not None:
         return array_feeds(npy, inputs)
-    given = parse_shapes(shapes, inputs)
+    given = parse_shapes(shapes, input_names(model))
     resolved = {entry.name: resolve_shape(entry, given, batch) for entry in inputs}
     return image_feeds(image, inputs, resolved) if image is not None else random_feeds(inputs, resolved)
 

@@ -48,23 +48,6 @@ Exit codes: 0 done (also when there was nothing to rewrite); 1 the check failed;
 """
 
 
-def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """NAME:1,3,224,224, split at the last colon, because names may contain some."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for value in values:
-        name, colon, sizes = value.rpartition(":")
-        try:
-            shape = tuple(int(size) for size in sizes.split(","))
-        except ValueError:
-            shape = ()
-        if not (name and colon and shape):
-            raise click.BadParameter(f"'{value}' is not of the form NAME:1,3,224,224", ctx, param)
-        if name in shapes:
-            raise click.BadParameter(f"'{name}' is named twice", ctx, param)
-        shapes[name] = shape
-    return shapes
-
-
 @click.command("haste-export", cls=HasteCommand, epilog=_EPILOG, context_settings=CONTEXT)
 @click.argument("model", type=ModelPath())
 @click.argument("output", type=click.Path(path_type=Path), required=False)
@@ -81,7 +64,7 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.option("--include", multiple=True, metavar="NAME|re:…", help="Rewrite only layers that match; repeatable.")
 @click.option("--exclude", multiple=True, metavar="NAME|re:…", help="Leave layers that match; repeatable.")
 @click.option(
-    "--input-shape", "input_shapes", callback=_parse_shapes, multiple=True, metavar="NAME:1,3,224,224",
+    "--input-shape", multiple=True, metavar="NAME:1,3,224,224",
     help="Fix the shape of an input, in the written model too; repeatable.",
 )  # fmt: skip
 @click.option(
@@ -118,7 +101,7 @@ def _parse_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str,
 def command(
     model: Path,
     output: Path | None,
-    input_shapes: dict[str, tuple[int, ...]],
+    input_shape: tuple[str, ...],
     plan_file: Path | None,
     external_data: bool,
     check_runs: int,
@@ -137,11 +120,13 @@ def command(
     """
     # Imported here, so that --help answers at once.
     with held_back():  # libraries take an import that is cut off for a module that they can do without
+        from haste_export.bench.inputs import input_names, parse_shapes
         from haste_export.check import load_feeds, random_inputs
         from haste_export.cli.environment import check_isa
         from haste_export.compiler import compress_with_report
         from haste_export.plan import Plan
         from haste_export.plan_file import PlanFile, read_plan
+        from haste_export.proto import read_proto
         from haste_export.speed.timing import Timing
 
     logging.basicConfig(level=logging.INFO if verbose > 1 else logging.WARNING, format="%(name)s: %(message)s")
@@ -153,6 +138,7 @@ def command(
     if check_input is not None or check_runs or only_faster or options["select"] == "measured":
         check_isa()
     _refuse_collisions(model, output, json_file, external_data, [plan_file, check_input, npy])
+    input_shapes = parse_shapes(input_shape, input_names(read_proto(model))) if input_shape else {}
     feeds = load_feeds(check_input, model) if check_input is not None else None
     if check_runs and feeds is None:
         random_inputs(model, input_shapes)  # refuses what cannot be made up before anything is written

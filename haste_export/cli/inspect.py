@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.box import SIMPLE
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from haste_export.bench.inputs import model_inputs, parse_shapes
+from haste_export.bench.inputs import input_names, parse_shapes
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MERGES, Merge
 from haste_export.defects import blame
@@ -37,13 +37,26 @@ Examples:
 
 @click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--hyperplanes", type=int, default=14, show_default=True, help="L, for the break-even compression.")
+@click.option(
+    "--hyperplanes",
+    type=int,
+    default=14,
+    show_default=True,
+    help="L, for what is predicted and the break-even compression.",
+)
 @click.option(
     "--merge",
     type=click.Choice(MERGES),
     default="scaled",
     show_default=True,
     help="How channels are merged.",
+)
+@click.option(
+    "--select",
+    type=click.Choice(["model", "all"]),
+    default="model",
+    show_default=True,
+    help="Layers that the cost model predicts to gain, or all that qualify.",
 )
 @click.option("--skip-first", type=int, default=1, show_default=True, help="Convolutions at the front to leave alone.")
 @click.option("--include", multiple=True, metavar="NAME|re:PATTERN", help="Rewrite only layers that match.")
@@ -56,6 +69,7 @@ def command(
     model: Path,
     hyperplanes: int,
     merge: Merge,
+    select: Literal["model", "all"],
     skip_first: int,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -70,10 +84,11 @@ def command(
             print_compressed(found)
         write_json({"model": str(model), "compressed": True, **found.as_dict()}, json_file)
         return
-    shapes = parse_shapes(input_shape, model_inputs(read_model(model))) if input_shape else {}
+    shapes = parse_shapes(input_shape, input_names(read_model(model))) if input_shape else {}
     options = Options(
         hyperplanes=hyperplanes,
         merge=merge,
+        select=select,
         skip_first=skip_first,
         include=include,
         exclude=exclude,
@@ -155,6 +170,9 @@ def _print_sums(console: Console, layers: Sequence[Prospect]) -> None:
     if total:
         share = sum(prospect.flops or 0.0 for prospect in rewritten) / total
         line += f", {share:.1%} of {total / 1e9:.2f} GFLOPs"
+    more = sum(prospect.qualifies for prospect in layers) - len(rewritten)
+    if more:
+        line += f"; {more} more qualify and are not predicted to gain (--select all)"
     if any(prospect.flops is None for prospect in layers):
         line += " (sizes marked ? are not static: --input-shape fixes them)"
     console.print(line, highlight=False)
@@ -170,7 +188,8 @@ def _prospects_json(layers: Sequence[Prospect], options: Options) -> dict[str, A
     rows = []
     for prospect in layers:
         even = prospect.break_even
-        rows.append({**prospect.layer.to_json(), "break_even": even if even is not None and even < 1 else None})
+        known = {"qualifies": prospect.qualifies, "break_even": even if even is not None and even < 1 else None}
+        rows.append({**prospect.layer.to_json(), **known})
     return {"options": options.to_json(), "layers": rows}
 
 

@@ -9,7 +9,7 @@ import click
 import numpy as np
 import onnx
 
-from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
+from haste_export.bench.inputs import InputValueError, input_names, parse_shapes
 from haste_export.cli.bench import numbers
 from haste_export.cli.environment import check_isa
 from haste_export.cli.eval import DEFAULT_HYPERPLANES
@@ -107,7 +107,7 @@ def command(
 
 def _synthetic(proto: onnx.ModelProto, input_shape: tuple[str, ...]) -> Dataset:
     try:
-        return synthetic_dataset(proto, parse_shapes(input_shape, model_inputs(proto)))
+        return synthetic_dataset(proto, parse_shapes(input_shape, input_names(proto)))
     except InputValueError as error:
         raise DataError(str(error)) from error
 

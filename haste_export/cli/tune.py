@@ -15,7 +15,7 @@ import onnx_ir as ir
 from rich.box import SIMPLE
 from rich.table import Table
 
-from haste_export.bench.inputs import InputValueError, model_inputs, parse_shapes
+from haste_export.bench.inputs import InputValueError, input_names, parse_shapes
 from haste_export.cli.bench import numbers
 from haste_export.cli.environment import check_isa
 from haste_export.cli.outputs import check_outputs
@@ -294,7 +294,7 @@ def _tune_data_free(
     document: dict[str, Any],
 ) -> PlanFile:
     try:
-        dataset = synthetic_dataset(proto, parse_shapes(input_shape, model_inputs(proto)))
+        dataset = synthetic_dataset(proto, parse_shapes(input_shape, input_names(proto)))
     except InputValueError as error:
         raise DataError(str(error)) from error
     compressed = compressed_with(proto, replace(options, tau=0.0))

@@ -6,13 +6,14 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from haste_export.errors import OptionError
+from haste_export.graph import values_of
 from haste_export.options import Options
 
 _FIRST_IR_WITH_FREE_INITIALIZERS = 4
 
 
 class Prepare(ir.passes.InPlacePass):
-    """Names nodes, normalises domains, and applies `input_shapes`."""
+    """Names nodes, normalises domains, forgets sizes that are none, and applies `input_shapes`."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -26,6 +27,7 @@ class Prepare(ir.passes.InPlacePass):
             RemoveInitializersFromInputsPass()(model)
             model.ir_version = _FIRST_IR_WITH_FREE_INITIALIZERS
         _name_nodes(model)
+        _open_negative_sizes(model)
         _fix_input_shapes(model, self._options)
         return ir.passes.PassResult(model, modified=True)
 
@@ -59,6 +61,14 @@ def _name_nodes(model: ir.Model) -> None:
         node.name = name
         taken.add(name)
         seen.add(name)
+
+
+def _open_negative_sizes(model: ir.Model) -> None:
+    """Some exporters write -1 for a size that is open; taken for a number, it makes sizes equal that may differ."""
+    for graph in model.graphs():
+        for value in values_of(graph):
+            if value.shape is not None and any(isinstance(dim, int) and dim < 0 for dim in value.shape):
+                value.shape = ir.Shape([None if isinstance(dim, int) and dim < 0 else dim for dim in value.shape])
 
 
 def _fix_input_shapes(model: ir.Model, options: Options) -> None:

@@ -48,7 +48,7 @@ def conv_form(node: ir.Node, constants: Constants) -> ConvForm | str:
         return "its attributes are parameters of a function"
     weights = constants.tensor(node.inputs[1])
     if weights is None:
-        return "its weights are computed at run time"
+        return "it is quantized" if _is_dequantized(node.inputs[1]) else "its weights are computed at run time"
     if len(weights.shape) != 4:
         return f"it is a {len(weights.shape) - 2}-D convolution"
     if weights.dtype != ir.DataType.FLOAT:
@@ -78,6 +78,12 @@ def conv_form(node: ir.Node, constants: Constants) -> ConvForm | str:
     if isinstance(pads, str):
         return pads
     return ConvForm(weights, bias, pads) if max(pads) <= MAX_PAD else f"its padding is larger than {MAX_PAD}"
+
+
+def _is_dequantized(value: ir.Value | None) -> bool:
+    """Whether the values are those of a quantized tensor; the runtime makes an integer convolution of such a Conv."""
+    producer = value.producer() if value is not None else None
+    return producer is not None and producer.op_type == "DequantizeLinear"
 
 
 def _explicit_pads(node: ir.Node, kernel: tuple[int, int]) -> tuple[int, int, int, int] | str:

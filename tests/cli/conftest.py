@@ -20,12 +20,12 @@ def haste(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def conv_chain(batch: int | str = 1, size: int | str = 12, channels: int = 3) -> onnx.ModelProto:
-    """Three convolutions: a first one, a 3x3 that can be rewritten, and one with stride 2; all 16 channels wide."""
+def conv_chain(batch: int | str = 1, size: int | str = 12, channels: int = 3, width: int = 16) -> onnx.ModelProto:
+    """Three convolutions: a first one, a 3x3 that can be rewritten, and one with stride 2; all of `width` channels."""
     rng = np.random.default_rng(7)
     nodes, initializers, source = [], [], "x"
-    for index, (inputs, stride) in enumerate([(channels, 1), (16, 1), (16, 2)]):
-        weights = rng.standard_normal((16, inputs, 3, 3)).astype(np.float32) / np.sqrt(9 * inputs)
+    for index, (inputs, stride) in enumerate([(channels, 1), (width, 1), (width, 2)]):
+        weights = rng.standard_normal((width, inputs, 3, 3)).astype(np.float32) / np.sqrt(9 * inputs)
         initializers.append(numpy_helper.from_array(weights.astype(np.float32), f"w{index}"))
         target = f"y{index}"
         nodes.append(

@@ -101,6 +101,15 @@ def test_open_sizes(open_sizes: Path) -> None:
     assert bench(open_sizes, "--input-shape", "1,3,9,9")
 
 
+def test_open_sizes_that_are_written_as_minus_one(open_sizes: Path) -> None:
+    model = onnx.load(open_sizes)
+    for dim in (axes := model.graph.input[0].type.tensor_type.shape.dim):
+        dim.dim_value = 3 if dim is axes[1] else -1
+    onnx.save(model, open_sizes)
+    assert "--input-shape x:1,3,?,?" in haste("bench", open_sizes, *QUICK).stderr
+    assert bench(open_sizes, "--input-shape", "x:2,3,9,9")
+
+
 def test_an_input_without_a_shape(tmp_path: Path) -> None:
     model = conv_chain()
     model.graph.input[0].type.tensor_type.ClearField("shape")

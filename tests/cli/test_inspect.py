@@ -27,7 +27,7 @@ def inspect(*arguments: object) -> dict[str, Any]:
 
 
 def test_plain_model(stock: Path) -> None:
-    document = inspect(stock)
+    document = inspect(stock, "--select", "all")
     assert document["compressed"] is False
     first, middle, last = document["layers"]
     assert [layer["status"] for layer in (first, middle, last)] == ["left", "rewritten", "left"]
@@ -44,15 +44,33 @@ def test_the_model_is_not_touched(stock: Path) -> None:
 
 
 def test_table_of_a_plain_model(stock: Path) -> None:
-    output = haste("inspect", stock).output
+    output = haste("inspect", stock, "--select", "all").output
     assert "1 of 3 convolutions would be rewritten" in output
+    assert "more qualify" not in output
     assert "12×12" in output
 
 
+def test_it_says_what_the_exporter_would_do(tmp_path: Path) -> None:
+    """A small layer with few channels is not predicted to gain; one with many is."""
+    for width, size in ((16, 12), (128, 28)):
+        path = tmp_path / f"{width}.onnx"
+        onnx.save(conv_chain(size=size, width=width), str(path))
+        layer = inspect(path)["layers"][1]
+        _, report = haste_export.compress_with_report(path, tmp_path / "out.onnx")
+        assert (layer["status"], layer["reason"]) == (report.layers[1].status, report.layers[1].reason)
+        assert layer["qualifies"]
+        assert layer["break_even"] > 0
+    assert "0 of 3 convolutions would be rewritten" in (output := haste("inspect", tmp_path / "16.onnx").output)
+    assert "1 more qualify and are not predicted to gain (--select all)" in " ".join(output.split())
+
+
 def test_options_of_the_selection(stock: Path) -> None:
-    assert [layer["status"] for layer in inspect(stock, "--skip-first", 0)["layers"]][:2] == ["rewritten"] * 2
-    assert [layer["status"] for layer in inspect(stock, "--exclude", "conv1")["layers"]][1] == "left"
-    assert [layer["status"] for layer in inspect(stock, "--include", "re:conv[12]")["layers"]][1] == "rewritten"
+    def statuses(*options: object) -> list[str]:
+        return [layer["status"] for layer in inspect(stock, "--select", "all", *options)["layers"]]
+
+    assert statuses("--skip-first", 0)[:2] == ["rewritten"] * 2
+    assert statuses("--exclude", "conv1")[1] == "left"
+    assert statuses("--include", "re:conv[12]")[1] == "rewritten"
 
 
 def test_an_exclude_that_matches_nothing(stock: Path) -> None:

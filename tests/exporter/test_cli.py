@@ -185,6 +185,19 @@ def test_check_of_open_sizes_asks_for_them_and_writes_nothing(path: Path) -> Non
     assert [file.name for file in path.parent.iterdir()] == ["net.onnx"]
 
 
+def test_the_shape_of_the_only_input_needs_no_name(path: Path) -> None:
+    assert "Check passed over 1 run" in call(path, "--check", 1, "--input-shape", "1,16,8,9").output
+
+
+def test_an_open_size_may_be_written_as_minus_one(path: Path) -> None:
+    model = onnx.load(path)
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = -1
+    onnx.save(model, path)
+    assert_error(call(path, "--check", 1), 2, "give --input-shape x:1,16,?,? with numbers")
+    assert "Check passed over 1 run" in call(path, "--check", 1, "--input-shape", "x:1,16,8,9").output
+
+
 def test_an_open_batch_alone_is_checked(path: Path) -> None:
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 8

@@ -87,7 +87,7 @@ def test_quantised_weights_stay() -> None:
         "scale": np.array(0.5, np.float32),
         "zero": np.array(0, np.int8),
     }
-    assert "its weights are computed at run time" in only_layer(text_model(body, constants))
+    assert only_layer(text_model(body, constants)) == "Conv 'layer': it is quantized, left alone."
 
 
 def test_weights_of_old_models_are_inputs_as_well(has_library: bool) -> None:
@@ -207,6 +207,29 @@ def _tuple(value: Any) -> Any:
 def test_names_that_the_model_does_not_have(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         compress(text_model(THREE, {"w": filters(16, 16, 3, 3)}), **options)
+
+
+def test_negative_sizes_are_open(has_library: bool) -> None:
+    """Taken for numbers they would be equal, and what broadcasts would become a residual."""
+    model = text_model("c = Conv <pads = [1,1,1,1]> (x, w)\ny = Add (c, z)", {"w": filters(16, 16, 3, 3)},
+                       inputs="float[n,16,h,v] x, float[n,16,h,v] z")  # fmt: skip
+    for value in model.graph.input:
+        for axis in (0, 2, 3):
+            value.type.tensor_type.shape.dim[axis].dim_value = -1
+    small = compress(model, skip_first=0, select="all")
+    assert op_types(small) == ["HasteConv", "Add"]
+    assert all(dim.dim_value >= 0 for value in small.graph.input for dim in value.type.tensor_type.shape.dim)
+    x, z = np.ones((1, 16, 9, 8), np.float32), np.ones((1, 16, 1, 1), np.float32)
+    feeds = {"x": x, "z": z}
+    (expected,), (actual,) = (
+        session(one, library=has_library and one is small).run(
+            None, feeds if one is model else {**feeds, "haste_hyperplanes": np.array(0)}
+        )
+        for one in (model, small)
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    fixed = compress(model, skip_first=0, select="all", input_shapes={"x": (1, 16, 9, 8)})
+    assert [dim.dim_value for dim in fixed.graph.input[0].type.tensor_type.shape.dim] == [1, 16, 9, 8]
 
 
 def test_unnamed_and_equally_named_layers_get_names_of_their_own(has_library: bool) -> None:
