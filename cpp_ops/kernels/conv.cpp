@@ -5,6 +5,7 @@
 #include "check.h"
 #include "dispatch.h"
 #include "error.h"
+#include "huge_pages.h"
 #include "scratch.h"
 
 haste_conv::haste_conv() {
@@ -72,10 +73,10 @@ haste_status create_conv(const haste_conv_params& params, const void* weights, c
 
   const bool half = params.weight_type == HASTE_WEIGHTS_FLOAT16, packed = params.weight_layout == HASTE_PACKED;
   made->block_bytes = static_cast<ptrdiff_t>(g.channels) * g.taps() * kBlock * (half ? 2 : 4);
+  const size_t bytes = static_cast<size_t>(g.blocks_out) * static_cast<size_t>(made->block_bytes);
   if (packed && reinterpret_cast<uintptr_t>(weights) % 64 == 0) {
     made->weights = static_cast<const char*>(weights);
   } else {
-    const size_t bytes = static_cast<size_t>(g.blocks_out) * static_cast<size_t>(made->block_bytes);
     made->own_weights = aligned_allocate(bytes);
     if (!made->own_weights) return fail(HASTE_OUT_OF_MEMORY, "no memory for %zu bytes of packed weights", bytes);
     if (packed)
@@ -86,6 +87,7 @@ haste_status create_conv(const haste_conv_params& params, const void* weights, c
       pack(g, static_cast<const float*>(weights), static_cast<float*>(made->own_weights));
     made->weights = static_cast<const char*>(made->own_weights);
   }
+  move_to_huge_pages(made->weights, bytes);
   conv = std::move(made);
   return HASTE_OK;
 }
