@@ -118,7 +118,7 @@ Layer::Layer(const Shape& shape, int patch, int hyperplanes, double correlated, 
 
 void Layer::fill(const HashPlan* plan, const uint32_t* labels, uint32_t* codes) {
   layer_->plan = plan, layer_->labels = labels, layer_->codes_out = codes;
-  Queue queue(*layer_, chunk_columns(*layer_), kGroup, layer_->rows / 2 * layer_->columns, layer_->patches);
+  Queue queue(*layer_, chunk_columns(*layer_), kStripPatches, layer_->rows / 2 * layer_->columns, layer_->patches);
   preparation_->fill(queue, limits_, chunk_);
 }
 

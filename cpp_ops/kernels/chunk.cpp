@@ -10,8 +10,8 @@ Chunk cut_chunk(const Geometry& g, const ChunkLimits& limits, Cutter& cutter) {
   Chunk chunk;
   chunk.segment = cutter.take<Segment>(patches);
   chunk.work = cutter.take<PatchWork>(patches);
-  // Patches are prepared in groups, and nothing may be merged; a transform's last store reaches behind its bucket.
-  chunk.windows = cutter.take<float>(std::min(limits.floats + kGroup * patch, patches * patch) + kBlock);
+  // Patches are prepared in strips, and nothing may be merged; a transform's last store reaches behind its bucket.
+  chunk.windows = cutter.take<float>(std::min(limits.floats + kStripPatches * patch, patches * patch) + kBlock);
   int32_t* lists = cutter.take<int32_t>(patches * channels * 3);
   float* coefficients = cutter.take<float>(patches * channels);
   if (!chunk.work) return chunk;

@@ -26,7 +26,7 @@ struct Chunk {
 
 struct ChunkLimits {
   int patches;    // most in a chunk
-  size_t floats;  // of windows: no group of patches begins beyond
+  size_t floats;  // of windows: no strip begins beyond
   bool stay;      // the weights do, from the first chunk on
 };
 

@@ -14,7 +14,7 @@ Geometry make_geometry(const haste_conv_params& p, int lanes) {
   g.window_h = g.patch + g.kernel_h - 1;
   g.window_w = g.patch + g.kernel_w - 1;
   g.window = g.window_h * g.window_w;
-  g.strip_w = (kGroup - 1) * g.patch + g.window_w;
+  g.strip_w = (kStripPatches - 1) * g.patch + g.window_w;
   const bool square3 = g.kernel_h == 3 && g.kernel_w == 3;
   if (const Tiling t = tiling(g.patch); square3 && t.exists()) {
     g.form = Form::kNested;

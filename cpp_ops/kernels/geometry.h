@@ -8,9 +8,9 @@
 
 namespace haste {
 
-constexpr int kBlock = 16;   // channels per block of blocked activations and packed weights
-constexpr int kGroup = 4;    // patches that are gathered and hashed together
-constexpr int kSubtile = 3;  // output pixels are computed 3 x 3 at a time where a patch has no tiling
+constexpr int kBlock = 16;        // channels per block of blocked activations and packed weights
+constexpr int kStripPatches = 4;  // patches side by side that are gathered and hashed together
+constexpr int kSubtile = 3;       // output pixels are computed 3 x 3 at a time where a patch has no tiling
 constexpr int kMaxHyperplanes = 32;
 
 inline int64_t ceil_div(int64_t a, int64_t b) {
@@ -66,7 +66,7 @@ struct Geometry {
   // tiling().window() pixels, which at patch 5 are one more than the window's, and zero there.
   int slot = 0;
   int bucket_slot = 0;  // floats kept per bucket at most, transformed as `form` wants it
-  int strip_w = 0;      // pixels per row of the strip that a group of patches shares
+  int strip_w = 0;      // pixels per row that the patches of a strip see
   Form form = Form::kDirect;
 
   int taps() const { return kernel_h * kernel_w; }
@@ -76,7 +76,9 @@ struct Geometry {
   }
   // Patches start an odd number of cache lines apart: powers of two would alias in L1.
   size_t window_pitch() const { return static_cast<size_t>(blocks_in) * kBlock * slot + 48; }
-  size_t strip_size() const { return (static_cast<size_t>(window_h) * strip_w + (kGroup - 1) * patch + 1) * kBlock; }
+  size_t strip_size() const {
+    return (static_cast<size_t>(window_h) * strip_w + (kStripPatches - 1) * patch + 1) * kBlock;
+  }
 };
 
 // Of a layer whose parameters have been checked, for vectors of so many lanes.

@@ -1,4 +1,4 @@
-// Gather and hash: windows of a group of patches, their projections on the hyperplanes, and the codes.
+// Gather and hash: windows of the patches of a strip, their projections on the hyperplanes, and the codes.
 //
 // The order of additions is part of the contract (docs/operator.md): projections ascend over the window, the mean over
 // channels is 16 partial sums and a fixed tree. Lanes are channels, so vectors of any length keep that order.
@@ -9,7 +9,7 @@ namespace haste {
 namespace HASTE_NS {
 namespace {
 
-// One block of 16 channels of the strip of pixels that the patches of a group share; zeros outside the image.
+// One block of 16 channels of the pixels that the patches of a strip share; zeros outside the image.
 void load_strip_blocked(const HashArgs& args, int block) {
   const Geometry& g = *args.geometry;
   const int height = args.image.height, width = args.image.width;

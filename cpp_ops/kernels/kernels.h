@@ -9,7 +9,7 @@
 
 namespace haste {
 
-// Two hyperplanes are projected side by side: with the patches of a group that makes eight independent chains of
+// Two hyperplanes are projected side by side: with the patches of a strip that makes eight independent chains of
 // additions, enough to hide their latency. The shorter one is filled up with additions of zero.
 struct HashStep {
   int32_t offset[2];  // into the strip, in floats
@@ -33,7 +33,7 @@ struct Image {
   int height, width;
 };
 
-// A group of up to kGroup patches that stand side by side.
+// A strip: up to kStripPatches patches side by side, and the pixels that they share.
 struct HashArgs {
   const Geometry* geometry;
   const HashPlan* plan;  // nullptr: dense, windows only

@@ -9,11 +9,12 @@ Preparation::Preparation(const LayerRun& run, Cutter& cutter) : run_(run) {
   const Geometry& g = run.g;
   const size_t channels = static_cast<size_t>(g.blocks_in) * kBlock;
   strip_ = cutter.take<float>(g.strip_size());
-  windows_ = cutter.take<float>(g.window_pitch() * kGroup);
-  projections_ = cutter.take<float>(run.plan ? channels * static_cast<size_t>(run.plan->hyperplanes) * kGroup : 0);
-  codes_ = cutter.take<uint32_t>(channels * kGroup);
-  zero_code_ = cutter.take<uint32_t>(kGroup);
-  nonzero_ = cutter.take<uint16_t>(static_cast<size_t>(g.blocks_in) * kGroup);
+  windows_ = cutter.take<float>(g.window_pitch() * kStripPatches);
+  projections_ =
+      cutter.take<float>(run.plan ? channels * static_cast<size_t>(run.plan->hyperplanes) * kStripPatches : 0);
+  codes_ = cutter.take<uint32_t>(channels * kStripPatches);
+  zero_code_ = cutter.take<uint32_t>(kStripPatches);
+  nonzero_ = cutter.take<uint16_t>(static_cast<size_t>(g.blocks_in) * kStripPatches);
   size_t slots = 1024;
   while (slots < channels * 8 && slots < 4096) slots *= 2;
   while (slots < channels * 2) slots *= 2;
@@ -37,9 +38,9 @@ size_t preparation_bytes(const LayerRun& run) {
   return counter.used();
 }
 
-int64_t Queue::groups() const {
+int64_t Queue::strips() const {
   const int64_t bands = ceil_div(columns_, width_), last = columns_ - (bands - 1) * width_;
-  return rows_ * ((bands - 1) * ceil_div(width_, group_) + ceil_div(last, group_));
+  return rows_ * ((bands - 1) * ceil_div(width_, strip_patches_) + ceil_div(last, strip_patches_));
 }
 
 int Queue::take(int64_t most, int64_t& first) {
@@ -50,7 +51,7 @@ int Queue::take(int64_t most, int64_t& first) {
     const int64_t width = std::min(width_, columns_ - band * width_), column = inside % width;
     const int64_t row = std::min(width - column, most);
     if (row <= 0) return 0;
-    count = ceil_div(row, ceil_div(row, group_));  // of groups of four, five are three and two
+    count = ceil_div(row, ceil_div(row, strip_patches_));  // of strips of four, five are three and two
     first = begin_ + inside / width * columns_ + band * width_ + column;
   } while (!next_.compare_exchange_weak(next, next + count, std::memory_order_relaxed));
   return static_cast<int>(count);
@@ -59,12 +60,12 @@ int Queue::take(int64_t most, int64_t& first) {
 void Preparation::fill(Queue& queue, const ChunkLimits& limits, Chunk& chunk) {
   chunk.clear();
   while (chunk.patches < limits.patches && chunk.floats < limits.floats)
-    if (!add_group(queue, limits.patches - chunk.patches, chunk)) break;
+    if (!add_strip(queue, limits.patches - chunk.patches, chunk)) break;
 }
 
 void Preparation::fill(Queue& queue, Chunk& chunk) {
   chunk.clear();
-  add_group(queue, run_.columns, chunk);
+  add_strip(queue, run_.columns, chunk);
 }
 
 namespace {
@@ -75,7 +76,7 @@ bool adjoins(const Segment& left, const Segment& right) {
 
 }  // namespace
 
-bool Preparation::add_group(Queue& queue, int64_t most, Chunk& chunk) {
+bool Preparation::add_strip(Queue& queue, int64_t most, Chunk& chunk) {
   int64_t first = 0;
   const int count = queue.take(most, first);
   if (count == 0) return false;
@@ -84,11 +85,11 @@ bool Preparation::add_group(Queue& queue, int64_t most, Chunk& chunk) {
   const Segment next{chunk.patches, 0, image, row, column};
   if (chunk.segments == 0 || !adjoins(chunk.segment[chunk.segments - 1], next)) chunk.segment[chunk.segments++] = next;
   chunk.segment[chunk.segments - 1].count += count;
-  group(image, row, column, first, count, chunk);
+  prepare_strip(image, row, column, first, count, chunk);
   return true;
 }
 
-void Preparation::group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Chunk& chunk) {
+void Preparation::prepare_strip(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Chunk& chunk) {
   const Geometry& g = run_.g;
   const haste_conv& conv = run_.conv;
   const haste_conv_run_args& args = run_.args;

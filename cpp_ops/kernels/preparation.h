@@ -11,23 +11,23 @@ namespace haste {
 // a band, so that the pixels that the windows of two rows have in common are still in the cache.
 class Queue {
  public:
-  // `group` patches that stand side by side are taken together: up to kGroup.
-  Queue(const LayerRun& run, int64_t width, int64_t group, int64_t begin, int64_t end)
+  // Patches are taken in strips of up to `strip_patches`: kStripPatches at most.
+  Queue(const LayerRun& run, int64_t width, int64_t strip_patches, int64_t begin, int64_t end)
       : columns_(run.columns),
         width_(ceil_div(columns_, ceil_div(columns_, width))),
-        group_(group),
+        strip_patches_(strip_patches),
         begin_(begin),
         rows_((end - begin) / columns_),
         next_(0) {}
 
   int64_t left() const { return rows_ * columns_ - next_.load(std::memory_order_relaxed); }
-  int64_t groups() const;  // that take() makes of all if nothing else limits them
+  int64_t strips() const;  // that take() makes of all if nothing else limits them
 
-  // Takes a group of no more than `most` patches. Returns how many, 0 when none is left.
+  // Takes a strip of no more than `most` patches. Returns how many, 0 when none is left.
   int take(int64_t most, int64_t& first);
 
  private:
-  const int64_t columns_, width_, group_, begin_, rows_;
+  const int64_t columns_, width_, strip_patches_, begin_, rows_;
   std::atomic<int64_t> next_;
 };
 
@@ -39,14 +39,14 @@ class Preparation {
   // Makes a new chunk of patches from the queue until it is full or none is left.
   void fill(Queue& queue, const ChunkLimits& limits, Chunk& chunk);
 
-  // Makes a new chunk of one group.
+  // Makes a new chunk of one strip.
   void fill(Queue& queue, Chunk& chunk);
 
   const MergeStats& stats() const { return stats_; }
 
  private:
-  bool add_group(Queue& queue, int64_t most, Chunk& chunk);
-  void group(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Chunk& chunk);
+  bool add_strip(Queue& queue, int64_t most, Chunk& chunk);
+  void prepare_strip(int64_t image, int64_t row, int64_t column, int64_t patch, int count, Chunk& chunk);
 
   const LayerRun& run_;
   float *strip_, *windows_, *projections_;

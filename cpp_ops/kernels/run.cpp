@@ -97,7 +97,7 @@ class Run {
   int threads() const { return run_.conv.threads.load(std::memory_order_relaxed); }
 
   // Patches that are prepared together: neighbours share pixels, but no thread should be left without any.
-  int64_t group() const { return std::min<int64_t>(kGroup, ceil_div(run_.patches, threads())); }
+  int64_t strip_patches() const { return std::min<int64_t>(kStripPatches, ceil_div(run_.patches, threads())); }
 
   // -- by chunks -------------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Run {
     const int64_t left = queue.left();
     const int64_t fair = std::min(ceil_div(run_.patches, seen), ceil_div(left, working));
     limits.patches = static_cast<int>(
-        std::max<int64_t>(std::min<int64_t>(fair, limits.patches), std::min<int64_t>(group(), limits.patches)));
+        std::max<int64_t>(std::min<int64_t>(fair, limits.patches), std::min<int64_t>(strip_patches(), limits.patches)));
     limits.patches = std::min(limits.patches, room.patches);
     limits.floats = std::min(limits.floats, room.floats);
     if (prepared) {  // then it is known how much a patch leaves: equal chunks rather than a small last one
@@ -131,7 +131,7 @@ class Run {
     room.patches = static_cast<int>(std::min<int64_t>(std::max(room.patches, shared.patches), run_.patches));
     room.floats = std::max(room.floats, shared.floats);
     const size_t bytes = chunk_bytes(run_.g, room) + preparation_bytes(run_) + convolution_bytes(run_, room.patches);
-    Queue queue(run_, chunk_columns(run_), kGroup, 0, run_.patches);
+    Queue queue(run_, chunk_columns(run_), kStripPatches, 0, run_.patches);
     std::atomic<bool> short_of_memory{false};
     for_each(tasks, [&](int64_t) {
       // Before the queue is looked at: a thread that comes too late shows for the next run.
@@ -168,7 +168,7 @@ class Run {
     int patch;
   };
 
-  // What the two rounds hand over: one chunk for each group of patches, and the patches in their order.
+  // What the two rounds hand over: one chunk for each strip, and the patches in their order.
   struct Prepared {
     Chunk* chunk;
     int64_t chunks;
@@ -177,13 +177,13 @@ class Run {
   };
 
   void by_slices(int64_t begin, int64_t end, int blocks) {
-    Queue queue(run_, slice_columns(run_), group(), begin, end);
-    const ChunkLimits limits{static_cast<int>(std::min<int64_t>(group(), run_.columns)), SIZE_MAX / 8, false};
-    const auto chunks = static_cast<size_t>(queue.groups()), patches = static_cast<size_t>(end - begin);
+    Queue queue(run_, slice_columns(run_), strip_patches(), begin, end);
+    const ChunkLimits limits{static_cast<int>(std::min<int64_t>(strip_patches(), run_.columns)), SIZE_MAX / 8, false};
+    const auto chunks = static_cast<size_t>(queue.strips()), patches = static_cast<size_t>(end - begin);
     const Scratch shared(chunks * (chunk_bytes(run_.g, limits) + sizeof(Chunk)) + patches * sizeof(Place) + 128);
     if (!alive(shared)) return;
     Cutter cutter(shared.data());
-    const Prepared all{cutter.take<Chunk>(chunks), queue.groups(), cutter.take<Place>(patches), end - begin};
+    const Prepared all{cutter.take<Chunk>(chunks), queue.strips(), cutter.take<Place>(patches), end - begin};
     for (int64_t i = 0; i < all.chunks; i++) all.chunk[i] = cut_chunk(run_.g, limits, cutter);
     prepare_chunks(queue, all);
     if (out_of_memory_.load() || unfinished_.load()) return;

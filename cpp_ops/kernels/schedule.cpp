@@ -54,7 +54,7 @@ int64_t pixel_bytes(const LayerRun& run, int channels) {
 int64_t band(const LayerRun& run, int64_t columns) {
   const Geometry& g = run.g;
   if (columns < 1) return run.columns;
-  const int64_t width = std::min(std::max<int64_t>(columns, kGroup), run.columns);
+  const int64_t width = std::min(std::max<int64_t>(columns, kStripPatches), run.columns);
   // Pixels that two bands read; of planes, in whole lines.
   const int64_t side = g.window_w - g.patch + (run.conv.params.x_layout == HASTE_BLOCKED ? 0 : kBlock - 1);
   return 2 * side < width * (g.window_h - g.patch) ? width : run.columns;
@@ -69,7 +69,8 @@ ChunkLimits chunk_limits(const LayerRun& run, int sharers) {
   const int64_t area = static_cast<int64_t>(g.patch) * g.patch, pixels = pixel_bytes(run, g.channels + g.filters);
   const int64_t least = ceil_div(kMinStay, area), most = std::max(kMaxStay / area, least);
   // Of large patches fewer are prepared at a time.
-  const int64_t preparation = static_cast<int64_t>(preparation_bytes(run)) * std::min<int64_t>(kGroup, least) / kGroup;
+  const int64_t preparation =
+      static_cast<int64_t>(preparation_bytes(run)) * std::min<int64_t>(kStripPatches, least) / kStripPatches;
   const int64_t stay = (cache - weight_bytes(run) - preparation) / (windows + lists + pixels);
   if (stay >= least) {
     const int64_t patches = std::min(stay, most);
@@ -78,7 +79,8 @@ ChunkLimits chunk_limits(const LayerRun& run, int sharers) {
   // Between two uses of a window a patch meets the rest of the weights of one call and the beginning of the next.
   const int64_t weights = 2 * blocks_per_call(run.conv) * run.conv.block_bytes;
   const int64_t share = (cache - weights) * windows / (windows + lists);
-  return {static_cast<int>(kMaxChunk), static_cast<size_t>(std::max<int64_t>(share, kGroup * windows) / 4), false};
+  return {static_cast<int>(kMaxChunk), static_cast<size_t>(std::max<int64_t>(share, kStripPatches * windows) / 4),
+          false};
 }
 
 int64_t chunk_columns(const LayerRun& run) {

@@ -18,7 +18,7 @@ SUBTILE = 3  # output pixels along an axis that are computed together where patc
 BLOCK = 16  # output channels whose weights are used together
 LANES = 4  # floats in a vector; windows are whole vectors
 # As in cpp_ops/kernels, schedule.cpp above all:
-GROUP, MAX_CHUNK = 4, 256  # patches: prepared side by side, most in a chunk
+STRIP, MAX_CHUNK = 4, 256  # patches: prepared side by side, most in a chunk
 MIN_STAY, MAX_STAY = 72, 288  # output pixels of a chunk beside weights that stay
 BLOCKS_AT_ONCE = 3  # of output channels, by the kernel that knows no transforms
 PASSING = 2  # patches whose windows pass by while a slice of the weights stays: each meets all blocks of the slice
@@ -83,11 +83,11 @@ def schedule(shape: MemoryShape, core: Core) -> Schedule:
     least = ceil(MIN_STAY / shape.patch**2)
     most = max(MAX_STAY // shape.patch**2, least)
     preparation = _preparation(shape)
-    stay = (size * 7 // 8 - weights - preparation * min(GROUP, least) // GROUP) // (window + lists + pixels)
+    stay = (size * 7 // 8 - weights - preparation * min(STRIP, least) // STRIP) // (window + lists + pixels)
     if stay >= least:
         return Schedule("weights", min(stay, most) * window // FLOAT)
     step = BLOCKS_AT_ONCE if _is_direct(shape) else 1
-    floats = max((size * 7 // 8 - 2 * step * block) * window // (window + lists), GROUP * window) // FLOAT
+    floats = max((size * 7 // 8 - 2 * step * block) * window // (window + lists), STRIP * window) // FLOAT
     chunk = floats * FLOAT
     best = Schedule("windows", floats)
     if _patches(shape) * window <= chunk:
@@ -175,18 +175,18 @@ def _whole_and_last(size: int, patch: int) -> tuple[int, int]:
 
 
 def _preparation(shape: MemoryShape) -> int:
-    """Bytes of the buffers that a group of patches is prepared in, as cpp_ops/kernels/preparation.cpp takes them."""
+    """Bytes of the buffers that a strip of patches is prepared in, as cpp_ops/kernels/preparation.cpp takes them."""
     channels, patch = ceil(shape.channels / BLOCK) * BLOCK, shape.patch
     height, width = (patch + size - 1 for size in shape.kernel)
-    strip = (height * ((GROUP - 1) * patch + width) + (GROUP - 1) * patch + 1) * BLOCK * FLOAT
-    windows = GROUP * (channels * _slot(shape) + APART) * FLOAT
-    projections, codes = GROUP * channels * HYPERPLANES * FLOAT, GROUP * channels * 4
-    nonzero = GROUP * channels // BLOCK * 2
+    strip = (height * ((STRIP - 1) * patch + width) + (STRIP - 1) * patch + 1) * BLOCK * FLOAT
+    windows = STRIP * (channels * _slot(shape) + APART) * FLOAT
+    projections, codes = STRIP * channels * HYPERPLANES * FLOAT, STRIP * channels * 4
+    nonzero = STRIP * channels // BLOCK * 2
     least, most = TABLE
     table = 8 * max(least, min(_power_of_two(8 * channels), most), _power_of_two(2 * channels))
     lists = 8 * [(channels + BLOCK) * 4]
     return sum(
-        ceil(size / LINE) * LINE for size in (strip, windows, projections, codes, GROUP * 4, nonzero, table, *lists)
+        ceil(size / LINE) * LINE for size in (strip, windows, projections, codes, STRIP * 4, nonzero, table, *lists)
     )
 
 

@@ -165,7 +165,7 @@ def test_chunks_hold_a_few_patches_however_little_cache_there_is(
 ) -> None:
     """`floats` of a window: as many points as all tiles have, in fours, or what the last subtile may read."""
     plan = analytic.schedule(MemoryShape(1, 60000, 64, kernel, (84, 84), patch=patch), A72)
-    assert plan.floats == analytic.GROUP * 60000 * floats // 2
+    assert plan.floats == analytic.STRIP * 60000 * floats // 2
 
 
 @pytest.mark.parametrize(
