@@ -16,6 +16,8 @@ from haste_export.contract import CONV, DOMAIN
 
 Array = npt.NDArray[Any]
 IR_VERSION = 8
+TWO_CONVS = "[a] p = Conv <pads = [1,1,1,1]> (x, w)\nr = Relu (p)\n[b] y = Conv <pads = [1,1,1,1]> (r, v)"
+"""Body of a model whose first convolution stays by default; w has 16 filters and v as many as a test likes."""
 
 
 def text_model(
