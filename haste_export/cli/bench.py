@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -28,7 +28,7 @@ from haste_export.bench.machine import machine
 from haste_export.bench.plan import Row, Setting, run_plan
 from haste_export.bench.worker import Candidate
 from haste_export.cli.environment import check_isa
-from haste_export.cli.parameters import not_negative
+from haste_export.cli.parameters import not_negative, numbers
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import DOMAIN
 from haste_export.errors import MissingDependencyError
@@ -55,23 +55,6 @@ Examples:
   haste bench model.onnx model.haste.onnx --npy batch.npy --assert-speedup 1.2
   haste bench model.onnx model.haste.onnx --image photo.jpg --cuda
 """
-
-
-def numbers(least: int) -> Callable[[click.Context, click.Parameter, str | None], list[int] | None]:
-    """Make an option callback that reads comma-separated integers, none below `least`."""
-
-    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[int] | None:
-        if text is None:
-            return None
-        try:
-            values = [int(part) for part in text.split(",")]
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is no list of numbers such as 1,2", ctx, param) from None
-        if min(values) < least:
-            raise click.BadParameter(f"{min(values)} is below {least}", ctx, param)
-        return values
-
-    return read
 
 
 @click.command(cls=HasteCommand, help=HELP, context_settings=CONTEXT)

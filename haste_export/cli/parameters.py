@@ -51,6 +51,23 @@ def _read_patch(ctx: click.Context, param: click.Parameter, text: str) -> Patch:
         raise click.BadParameter(str(error), ctx, param) from None
 
 
+def numbers(least: int) -> Callable[[click.Context, click.Parameter, str | None], list[int] | None]:
+    """Make an option callback that reads comma-separated integers, none below `least`."""
+
+    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[int] | None:
+        if text is None:
+            return None
+        try:
+            values = [int(part) for part in text.split(",")]
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is no list of numbers such as 1,2", ctx, param) from None
+        if min(values) < least:
+            raise click.BadParameter(f"{min(values)} is below {least}", ctx, param)
+        return values
+
+    return read
+
+
 def decimals(
     above: float = -math.inf, below: float = math.inf
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[float, ...] | None]:

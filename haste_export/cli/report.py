@@ -10,11 +10,10 @@ import numpy as np
 import onnx
 
 from haste_export.bench.inputs import InputValueError, input_names, parse_shapes
-from haste_export.cli.bench import numbers
 from haste_export.cli.environment import check_isa
 from haste_export.cli.eval import DEFAULT_HYPERPLANES
 from haste_export.cli.outputs import check_outputs
-from haste_export.cli.parameters import ModelPath, decimals
+from haste_export.cli.parameters import ModelPath, decimals, numbers
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, write_json
 from haste_export.contract import MERGES

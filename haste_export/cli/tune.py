@@ -16,10 +16,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from haste_export.bench.inputs import InputValueError, input_names, parse_shapes
-from haste_export.cli.bench import numbers
 from haste_export.cli.environment import check_isa
 from haste_export.cli.outputs import check_outputs
-from haste_export.cli.parameters import ModelPath, decimals, not_negative, patch_option
+from haste_export.cli.parameters import ModelPath, decimals, not_negative, numbers, patch_option
 from haste_export.cli.progress import progress_bar
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
 from haste_export.contract import MERGES

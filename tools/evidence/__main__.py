@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from haste_export.cli.bench import numbers
-from haste_export.cli.parameters import decimals
+from haste_export.cli.parameters import decimals, numbers
 from haste_export.contract import MERGES
 from haste_export.options import Options
 from tools.evidence.tables import RESULTS, Document
