@@ -162,7 +162,7 @@ def command(
     if report.check is not None and not report.check["passed"]:
         raise CheckFailedError(
             f"dense mode differs from the original by {report.check['dense_error']:.2e}, "
-            f"more than {report.check['tolerance']:.0e}"
+            f"more than {report.check['tolerance']:.1e}"
         )
 
 

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from haste_export import compress
-from haste_export.check import CheckResult, check_models
+from haste_export import compress, reference
+from haste_export.check import CheckResult, _rounding_error, check_models
 from haste_export.errors import OptionError
-from tests.exporter.models import filters, text_model
+from tests.exporter.models import filters, session, text_model
 
 CONV = "c = Conv <pads = [1,1,1,1]> (x, w)\n"
 
@@ -49,6 +49,26 @@ def test_outputs_that_are_no_tensors_of_numbers(tmp_path: Path) -> None:
     model.graph.output.append(helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None))
     model.graph.output.append(helper.make_tensor_value_info("i", TensorProto.STRING, [1, 16, 9, 8]))
     assert checked(model, tmp_path).passed
+
+
+@pytest.mark.parametrize(("own", "passed"), [(0.0, False), (5e-5, False), (1e-4, True)])
+def test_what_the_original_rounds_itself_is_allowed(
+    own: float, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haste_export.check._rounding_error", lambda *_: own)
+    monkeypatch.setattr("haste_export.passes.pack.pack_weights", lambda weights: reference.pack(weights) * 1.0003)
+    result = checked(conv_model("y = Relu (c)"), tmp_path)
+    assert 2.5e-4 < result.dense_error < 3.5e-4
+    assert result.passed == passed
+
+
+def test_a_model_rounds_no_further_than_its_sums_do(tmp_path: Path) -> None:
+    onnx.save(conv_model("y = Relu (c)"), tmp_path / "net.onnx")
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 16, 9, 8)).astype(np.float32)}
+    expected = [
+        np.asarray(value) for value in session(onnx.load(tmp_path / "net.onnx"), library=False).run(None, feeds)
+    ]
+    assert _rounding_error(tmp_path / "net.onnx", feeds, ["y"], expected) < 1e-6
 
 
 def test_an_input_without_a_shape_asks_for_it(tmp_path: Path) -> None:
