@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
+from haste_export.contract import DOMAIN
 from haste_export.errors import UnreadableModelError, UnsupportedModelError, first_cause
 from haste_export.validity import check_validity
 
@@ -42,6 +43,11 @@ def read_model(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise UnreadableModelError(f"{path} has nothing to run: its graph is empty")
     return model
+
+
+def is_compressed(proto: onnx.ModelProto) -> bool:
+    """Whether the model uses our operators, in its graph or in a branch or loop."""
+    return any(opset.domain == DOMAIN for opset in proto.opset_import)
 
 
 def to_ir(proto: onnx.ModelProto, name: str) -> ir.Model:

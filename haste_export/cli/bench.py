@@ -30,9 +30,8 @@ from haste_export.bench.worker import Candidate
 from haste_export.cli.environment import check_isa
 from haste_export.cli.parameters import not_negative, numbers
 from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_option, make_console, write_json
-from haste_export.contract import DOMAIN
 from haste_export.errors import MissingDependencyError
-from haste_export.proto import read_model
+from haste_export.proto import is_compressed, read_model
 from runtime_ops import LibraryNotFoundError, library_path
 from runtime_ops.library import CUDA_PROVIDER
 
@@ -146,11 +145,6 @@ def choose_candidates(paths: Sequence[Path], protos: Sequence[onnx.ModelProto], 
     if len(candidates) == 1 and library is not None:
         candidates.insert(0, Candidate(f"{paths[0]} without the library", str(paths[0]), None, cuda))
     return candidates
-
-
-def is_compressed(model: onnx.ModelProto) -> bool:
-    """Whether the model uses our operators."""
-    return any(opset.domain == DOMAIN for opset in model.opset_import)
 
 
 def make_feeds(

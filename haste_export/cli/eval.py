@@ -23,13 +23,14 @@ from haste_export.contract import MERGES
 from haste_export.evaluate.dataset import Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
 from haste_export.evaluate.layers import LayerEffect, layer_effects, sort_by_harm
-from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
+from haste_export.evaluate.models import check_settings, compressed_with, level_count, load_whole
 from haste_export.evaluate.plot import check_plot
 from haste_export.evaluate.stats import Layer, model_layers
 from haste_export.evaluate.sweep import Point, Spread, summarise, sweep, sweep_compressed
 from haste_export.io import write_text
 from haste_export.options import WEIGHTS, Options
 from haste_export.plan import LayerSetting
+from haste_export.proto import is_compressed
 
 HELP = """Compare the accuracy of MODEL with that of its compressed form.
 

@@ -16,7 +16,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from haste_export.bench.inputs import Feeds
-from haste_export.cli.bench import is_compressed, make_feeds, rename_feeds
+from haste_export.cli.bench import make_feeds, rename_feeds
 from haste_export.cli.support import CONTEXT, HasteCommand, json_option, make_console, write_json
 from haste_export.errors import MissingDependencyError
 from haste_export.membus import analytic
@@ -27,7 +27,7 @@ from haste_export.membus.qemu import find_qemu
 from haste_export.membus.runner import find_runner
 from haste_export.membus.simulation import Job, Simulator, Traffic
 from haste_export.membus.valgrind import find_valgrind
-from haste_export.proto import read_model
+from haste_export.proto import is_compressed, read_model
 from runtime_ops import LibraryNotFoundError, library_path
 
 HELP = """Bytes that cross the memory bus during one inference.

@@ -20,12 +20,13 @@ from haste_export.contract import MERGES
 from haste_export.errors import OptionError
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge, Outcome
-from haste_export.evaluate.models import check_settings, compressed_with, is_compressed, level_count, load_whole
+from haste_export.evaluate.models import check_settings, compressed_with, level_count, load_whole
 from haste_export.evaluate.stats import Layer, hyperplanes_in_use, model_layers
 from haste_export.evaluate.sweep import point
 from haste_export.io import write_text
 from haste_export.options import Options
 from haste_export.plan_file import PlanFile, read_plan
+from haste_export.proto import is_compressed
 from haste_export.report_html.collect import layer_views
 from haste_export.report_html.page import Contents, LayerRow, render
 from haste_export.tune.data_free import synthetic_dataset

@@ -24,7 +24,7 @@ from haste_export.cli.support import CONTEXT, GateError, HasteCommand, json_opti
 from haste_export.contract import MERGES
 from haste_export.evaluate.dataset import DataError, Dataset, Preprocessing, load_dataset
 from haste_export.evaluate.engine import Judge
-from haste_export.evaluate.models import compressed_with, is_compressed, load_whole
+from haste_export.evaluate.models import compressed_with, load_whole
 from haste_export.evaluate.stats import model_layers, patches
 from haste_export.evaluate.sweep import Point, sweep_compressed
 from haste_export.io import save_model
@@ -33,6 +33,7 @@ from haste_export.options import Options
 from haste_export.patches import AUTO
 from haste_export.plan import LayerSetting
 from haste_export.plan_file import OPTIONS, PlanFile
+from haste_export.proto import is_compressed
 from haste_export.tune import allocate
 from haste_export.tune.allocate import Effects
 from haste_export.tune.correct import Corrections, MomentMeter, attach, in_plain_layout, samples_to_use

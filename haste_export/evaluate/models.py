@@ -10,9 +10,10 @@ import onnx
 import onnx_ir as ir
 
 from haste_export.compiler import compress_ir
-from haste_export.contract import CONV, DOMAIN, LEVEL, STEERING_LEVEL, V
+from haste_export.contract import DOMAIN, LEVEL, STEERING_LEVEL, V
 from haste_export.defects import blame
 from haste_export.errors import OptionError, UnreadableModelError, UnsupportedModelError
+from haste_export.evaluate.stats import haste_convs
 from haste_export.options import Options
 from haste_export.proto import read_model, to_ir
 
@@ -36,19 +37,21 @@ def load_whole(path: Path) -> onnx.ModelProto:
     return model
 
 
-def is_compressed(model: onnx.ModelProto) -> bool:
-    """Whether the model has our operators."""
-    return any(node.domain == DOMAIN for node in model.graph.node)
-
-
 def check_settings(compressed: onnx.ModelProto, settings: Sequence[int]) -> None:
-    """Raise OptionError if the model has no such level, or fewer hyperplanes than asked for."""
+    """Raise OptionError if the model has no such level, or fewer hyperplanes than asked for.
+
+    And UnsupportedModelError if all its HasteConvs are inside branches or loops: nothing is told of those.
+    """
     names = {value.name for value in compressed.graph.input}
     initializers = {tensor.name: tensor for tensor in compressed.graph.initializer}
+    convs = list(haste_convs(compressed))
+    if not convs:
+        raise UnsupportedModelError(
+            "all HasteConvs of the model are inside branches or loops, and only those outside are evaluated"
+        )
     if STEERING_LEVEL in names:
         most, what = level_count(compressed), "levels 0 to"
     else:
-        convs = [node for node in compressed.graph.node if node.domain == DOMAIN and node.op_type == CONV]
         most, what = min(initializers[node.input[V]].dims[0] for node in convs), "hyperplanes up to L ="
     if wrong := [setting for setting in settings if setting > most]:
         raise OptionError(f"the model has {what} {most}, and not {wrong[0]}")

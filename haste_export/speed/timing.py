@@ -15,6 +15,7 @@ import onnx
 from haste_export.bench.inputs import Feeds, array_feeds, model_inputs, random_feeds, resolve_shape
 from haste_export.contract import DOMAIN
 from haste_export.errors import HasteError, MissingDependencyError
+from haste_export.proto import is_compressed
 
 RANDOM_INPUT = "random values"
 _WARM_UP = 2
@@ -116,7 +117,7 @@ def open_session(model: onnx.ModelProto, threads: int) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if any(opset.domain == DOMAIN for opset in model.opset_import):
+    if is_compressed(model):
         try:
             register(options)
         except LibraryNotFoundError as error:

@@ -5,12 +5,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
+from haste_export import compress
 from haste_export.cli.eval import command
 from haste_export.cli.export import command as export_command
 from haste_export.data import sample_file, sample_images, sample_model
+from tests.exporter.models import filters, text_model
 
 
 def haste_eval(*arguments: object) -> Result:
@@ -42,6 +45,20 @@ def test_without_labels_it_says_what_it_can_tell(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "no labels: only agreement and error can be told" in result.output
     assert "top-1" not in result.output
+
+
+def test_layers_inside_branches_are_not_evaluated(tmp_path: Path) -> None:
+    """The model is known for compressed nevertheless, and not compressed again."""
+    then = "then_branch = a () => (float[1,16,9,8] t) { t = Conv <pads = [1,1,1,1]> (x, w) }"
+    other = "else_branch = b () => (float[1,16,9,8] e) { e = Neg (x) }"
+    model = text_model(f"y = If (c) <{then}, {other}>", {"w": filters(16, 16, 3, 3), "c": np.array(True)})
+    onnx.save(compress(model, skip_first=0, select="all"), tmp_path / "a.onnx")
+    np.savez(tmp_path / "x.npz", x=np.ones((2, 16, 9, 8), np.float32))
+    arguments = [str(tmp_path / "a.onnx"), "--data", str(tmp_path / "x.npz"), "--batch", "1"]
+    for more in ([], ["--per-layer", "--hyperplanes", "8"]):
+        result = CliRunner().invoke(command, [*arguments, *more])
+        assert result.exit_code == 2
+        assert "only those outside are evaluated" in result.output
 
 
 @pytest.mark.usefixtures("library")
