@@ -19,7 +19,7 @@ from haste_export.defects import blame, explained
 from haste_export.dims import Dims
 from haste_export.errors import HasteError, OptionError, UnsupportedModelError
 from haste_export.graph import nodes_of
-from haste_export.io import check_outputs, default_target, load_model, save_model
+from haste_export.io import check_result_files, default_target, load_model, save_model
 from haste_export.options import Options
 from haste_export.passes.attach_functions import AttachFunctions
 from haste_export.passes.finish import Finish
@@ -100,7 +100,7 @@ def compress_with_report(
     target = default_target(source) if output is None else Path(output)
     with blame(source):
         original = load_model(source)
-        check_outputs(target, source, original, external_data=external_data)
+        check_result_files(target, source, original, external_data=external_data)
         result, report = _selected(original, chosen, timing)
         report.source, report.target = str(source), str(target)
         kept = result if report.rewritten else load_model(source)

@@ -13,7 +13,7 @@ from google.protobuf.message import EncodeError
 from haste_export.errors import OptionError, OutputError, UnreadableModelError
 from haste_export.graph import sizes_of
 from haste_export.proto import read_proto, to_ir
-from haste_export.replace import real_path, replacements
+from haste_export.replace import real_path, replacements, same_file
 from haste_export.report import Report
 
 _PROTOBUF_LIMIT = 2**31 - 1
@@ -81,17 +81,7 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
                 raise OptionError(f"{output} would be overwritten, and it is an input; choose another output name")
 
 
-def same_file(a: Path, b: Path) -> bool:
-    """Whether two paths are one file, or would be if it existed."""
-    if real_path(a) == real_path(b):
-        return True
-    try:
-        return a.samefile(b)  # two spellings, where the file system ignores case
-    except OSError:
-        return False
-
-
-def check_outputs(target: Path, source: Path, model: ir.Model, *, external_data: bool) -> None:
+def check_result_files(target: Path, source: Path, model: ir.Model, *, external_data: bool) -> None:
     """Raise OptionError if compressing `source` to `target` would destroy a file that is not the result's own.
 
     The target may be the source, whose weights may then be replaced as well.

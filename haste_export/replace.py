@@ -18,6 +18,16 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths are one file, or would be if it existed."""
+    if real_path(a) == real_path(b):
+        return True
+    try:
+        return a.samefile(b)  # another link, or another spelling where the file system ignores case
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def replacements(*targets: Path) -> Iterator[list[IO[bytes]]]:
     """New files that take the places of `targets` once all are safely on the disk, or vanish if the block fails.

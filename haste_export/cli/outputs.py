@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from haste_export.replace import real_path, same_file
+
 PathLike = Path | str
 
 
@@ -25,16 +27,16 @@ def check_outputs(written: Iterable[PathLike | None], read: Iterable[PathLike | 
     inputs = [Path(path) for path in read if path is not None and Path(path).exists()]
     for place, output in enumerate(outputs):
         _check_writable(output)
-        if any(_same(output, path) for path in inputs):
+        if any(same_file(output, path) for path in inputs):
             raise click.UsageError(f"{output} would be overwritten, and it is an input; choose another output name")
-        if any(_same(output, other) for other in outputs[:place]) and _is_replaced(output):
+        if any(same_file(output, other) for other in outputs[:place]) and _is_replaced(output):
             raise click.UsageError(f"{output} is named for two different outputs")
 
 
 def _check_writable(path: Path) -> None:
     if path.is_dir():
         raise click.UsageError(f"cannot write {path}: it is a directory")
-    folder = Path(os.path.realpath(path)).parent
+    folder = real_path(path).parent
     if not folder.is_dir():
         raise click.UsageError(f"cannot write {path}: there is no directory {path.parent}")
     # A file is replaced by a new one, which is made beside it; a device is written to.
@@ -46,12 +48,3 @@ def _check_writable(path: Path) -> None:
 def _is_replaced(path: Path) -> bool:
     """Whether it is, or will be, a file; a device such as /dev/null takes any number of outputs."""
     return path.is_file() or not path.exists()
-
-
-def _same(a: Path, b: Path) -> bool:
-    if os.path.realpath(a) == os.path.realpath(b):
-        return True
-    try:
-        return a.samefile(b)  # another link, or another spelling where the file system ignores case
-    except OSError:
-        return False
