@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,22 +161,10 @@ def command(
     else:
         dataset = load_dataset(data, proto, batch, preprocessing)
         dataset = dataset.take(limit) if limit is not None else dataset
-        space = (hyperplanes, taus)
-        plan_file, tables = _tune(
-            proto,
-            options,
-            dataset,
-            objective,
-            core(core_name),
-            trials,
-            levels,
-            max_drop,
-            space,
-            journal,
-            threads,
-            correct,
-            document,
+        wanted = _Wanted(
+            objective, core(core_name), max_drop, levels, trials, hyperplanes, taus, correct, journal, threads
         )
+        plan_file, tables = _tune(proto, options, dataset, wanted, document)
     plan_file.write(target)
     document["plan"] = str(target)
     console = make_console()
@@ -197,61 +185,90 @@ def command(
     write_json(document, json_file)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is searched for, in which settings, and for how long.
+
+    Attributes:
+        cost: what is to be saved.
+        core: whose caches, where that is memory.
+        max_drop: loss allowed at the last level; 0.01 is a point.
+        levels: to choose.
+        trials: in all, those in the journal too.
+        hyperplanes: values of L to try; 0, dense, comes on top.
+        taus: error bounds to try.
+        correct: whether candidates are corrected before they are judged.
+        journal: of the search.
+        threads: intra-op; 0 leaves it to ONNX Runtime.
+    """
+
+    cost: CostName
+    core: Core
+    max_drop: float
+    levels: int
+    trials: int
+    hyperplanes: Sequence[int]
+    taus: Sequence[float]
+    correct: bool
+    journal: Path
+    threads: int
+
+    @property
+    def objective(self) -> str:
+        """Trials of one journal are for one objective."""
+        saved = f"{self.cost} {self.core.name}" if self.cost == "memory" else self.cost
+        return f"{saved} corrected" if self.correct else saved
+
+
 def _tune(
-    proto: onnx.ModelProto,
-    options: Options,
-    dataset: Dataset,
-    cost: CostName,
-    on: Core,
-    trials: int,
-    count: int,
-    max_drop: float,
-    space: tuple[Sequence[int], Sequence[float]],
-    journal: Path,
-    threads: int,
-    correct: bool,
-    document: dict[str, Any],
+    proto: onnx.ModelProto, options: Options, dataset: Dataset, wanted: _Wanted, document: dict[str, Any]
 ) -> tuple[PlanFile, Sequence[Corrections]]:
-    """The plan, and the corrections that every level of it was judged with."""
-    hyperplanes, taus = space
+    """The plan, and the corrections that every level of it was judged with; `document` gets the levels."""
     compressed = compressed_with(proto, options)
-    judge = Judge(proto, dataset, threads)
-    meter = _meter(proto, compressed, options, dataset, threads) if correct else None
-    measured = Objective(judge, compressed, cost, on, meter)
-    kind = [f"{cost} {on.name}" if cost == "memory" else cost, *(["corrected"] if correct else [])]
+    judge = Judge(proto, dataset, wanted.threads)
+    meter = _meter(proto, compressed, options, dataset, wanted.threads) if wanted.correct else None
+    measured = Objective(judge, compressed, wanted.cost, wanted.core, meter)
     chosen_patches = _chosen_patches(compressed, options)
-    identity = _identity(proto, dataset, {**_stored(options), "patch": chosen_patches or options.patch}, " ".join(kind))
-    search = Search(list(measured.layers), [0, *hyperplanes], taus, options.seed, journal, identity)
+    stored = {**_stored(options), "patch": chosen_patches or options.patch}
+    identity = _identity(proto, dataset, stored, wanted.objective)
+    space = ([0, *wanted.hyperplanes], wanted.taus)
+    search = Search(list(measured.layers), *space, options.seed, wanted.journal, identity)
     if not search.done:
-        settings = [LayerSetting(value, tau) for value in sorted(set(hyperplanes)) for tau in taus]
-        few = Objective(Judge(proto, _whole_batches(dataset, _SAMPLES_FOR_ONE_LAYER), threads), compressed, meter=meter)
-        with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
-            effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
-        first = allocate.hull(effects, max(trials // 3, 4))
-        search.suggest_first(first)
-        with progress_bar("best trade-offs", min(len(first), trials)) as advance:
-            search.run(min(len(first), trials), measured.measure, lambda _: advance(1))
-        budgets = [max_drop * step / count for step in range(count, 0, -1)]
-        _close_in(search, measured, effects, budgets, most=trials // 3, trials=trials)
-    with progress_bar("search", max(trials - search.done, 0)) as advance:
-        search.run(trials, measured.measure, lambda _: advance(1))
-    found = choose_levels(search.results(), max_drop, count)
+        few = Judge(proto, _whole_batches(dataset, _SAMPLES_FOR_ONE_LAYER), wanted.threads)
+        _begin(search, measured, Objective(few, compressed, meter=meter), wanted)
+    with progress_bar("search", max(wanted.trials - search.done, 0)) as advance:
+        search.run(wanted.trials, measured.measure, lambda _: advance(1))
+    found = choose_levels(search.results(), wanted.max_drop, wanted.levels)
     if not found:
         raise GateError(
-            f"nothing that was tried costs less and loses at most {max_drop:.2%} (with one standard error for chance): "
-            "allow more, try larger L, or more trials or data"
+            f"nothing that was tried costs less and loses at most {wanted.max_drop:.2%} (with one standard error for "
+            "chance): allow more, try larger L, or more trials or data"
         )
     document["levels"] = [asdict(level.result) for level in found]
-    _print_levels(found, cost, judge.stock_quality.score is not None)
+    _print_levels(found, wanted.cost, judge.stock_quality.score is not None)
+    tuned_on = f"{dataset.name}, {judge.stock_quality.samples} samples"
     comments = [
         "Made by haste tune. Edit as you like; haste-export --plan reads it.",
-        f"Tuned on {dataset.name}, {judge.stock_quality.samples} samples, budget {max_drop:.2%}, objective {cost}.",
+        f"Tuned on {tuned_on}, budget {wanted.max_drop:.2%}, objective {wanted.cost}.",
         *(f"level {place}: {_sentence(level)}" for place, level in enumerate(found, 1)),
-        *([_ABOUT_CORRECTION] if correct else []),
+        *([_ABOUT_CORRECTION] if wanted.correct else []),
     ]
     plan = make_plan([level.settings for level in found], patches=chosen_patches)
     tables = [meter.calibrate(level.settings) for level in found] if meter else []
     return PlanFile(plan, _stored(options), comments), tables
+
+
+def _begin(search: Search, measured: Objective, few: Objective, wanted: _Wanted) -> None:
+    """Measure each layer alone, on `few` samples, and spend up to two thirds of the trials on what that promises."""
+    settings = [LayerSetting(value, tau) for value in sorted(set(wanted.hyperplanes)) for tau in wanted.taus]
+    with progress_bar("one layer at a time", len(settings) * len(few.layers)) as advance:
+        effects = allocate.measure_effects(list(few.layers), settings, few.saved, lambda: advance(1))
+    first = allocate.hull(effects, max(wanted.trials // 3, 4))
+    search.suggest_first(first)
+    with progress_bar("best trade-offs", min(len(first), wanted.trials)) as advance:
+        search.run(min(len(first), wanted.trials), measured.measure, lambda _: advance(1))
+    budgets = [wanted.max_drop * step / wanted.levels for step in range(wanted.levels, 0, -1)]
+    _close_in(search, measured, effects, budgets, most=wanted.trials // 3, trials=wanted.trials)
 
 
 def _close_in(
