@@ -80,7 +80,8 @@ def ort(session: nox.Session, onnxruntime: str) -> None:
     session.install(
         f"onnxruntime=={onnxruntime}", *ORT_PINS[onnxruntime], "pytest", "pytest-timeout", "hypothesis", "click", "rich"
     )
-    arguments = session.posargs or ["tests/runtime", "tests/operator/test_onnxruntime.py"]
+    operator = map(str, sorted((ROOT / "tests" / "operator").glob("test_onnxruntime*.py")))
+    arguments = session.posargs or ["tests/runtime", *operator]
     session.run("python", "-m", "pytest", "-q", *arguments, env={"PYTHONPATH": str(ROOT)})
 
 

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run_operator_tests(library: Path) -> None:
     """The tests of the binding with another library, in a process of their own: one domain, one library."""
-    files = [f"tests/operator/test_{name}.py" for name in ("onnxruntime", "correction")]
+    names = ("onnxruntime", "onnxruntime_refusals", "onnxruntime_helpers", "correction")
+    files = [f"tests/operator/test_{name}.py" for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not gain_and_bias", *files],
         cwd=ROOT,

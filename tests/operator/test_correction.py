@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from haste_export.reference import Float32, activate, haste_conv
 from tests.operator.backends import Backend
 from tests.operator.cases import ACTIVATIONS, PATCHES, Case, Problem, build
-from tests.operator.test_onnxruntime import REFUSALS, attributes_of, constants_of, run
+from tests.operator.onnx_layer import REFUSALS, attributes_of, constants_of, run
 
 LAYER = Case(batch=2, channels=32, outputs=20, height=8, width=11, count=6, kind="relu", seed=31)
 
