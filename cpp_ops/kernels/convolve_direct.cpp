@@ -16,7 +16,7 @@ constexpr int kPixels = kSubtile * kSubtile;
 constexpr int kPointSlot = (kPixels + kLanes - 1) / kLanes * kLanes;  // floats per slot of a 1x1 kernel
 
 template <typename Weight>
-struct Filters {
+struct BucketFilters {
   const Weight* block[kMaxBlocks];  // [taps][16] of the bucket, per output block
 };
 
@@ -42,7 +42,7 @@ HASTE_INLINE void multiply_tap(const vec* w, const float* x, int window_w, vec (
 }
 
 template <int kBlocks, bool kPointwise, typename Weight>
-HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, const Filters<Weight>& filters,
+HASTE_INLINE void multiply(const Taps<kPointwise>& taps, const float* window, const BucketFilters<Weight>& filters,
                            vec (*acc)[kPixels]) {
   for (int ky = 0, tap = 0; ky < taps.height; ky++)
     for (int kx = 0; kx < taps.width; kx++, tap++) {
@@ -65,13 +65,13 @@ void convolve(const ConvolveArgs& args, int part, int row, int col) {
   for (auto& a : acc)
     for (vec& v : a) v = zero();
   for (int b = 0; b < work.singles; b++) {
-    Filters<Weight> filters;
+    BucketFilters<Weight> filters;
     for (int o = 0; o < kBlocks; o++)
       filters.block[o] = weights + o * block_size + work.single_channel[b] * filter_size;
     multiply<kBlocks>(taps, work.single_window + b * slot + corner, filters, acc);
   }
   float* scratch = args.taps_scratch + part * kLanes;
-  Filters<float> merged;
+  BucketFilters<float> merged;
   for (int o = 0; o < kBlocks; o++) merged.block[o] = scratch + o * filter_size;
   for (int b = 0; b < work.merged; b++) {
     const int begin = work.first[b], end = work.first[b + 1];

@@ -8,14 +8,6 @@ namespace {
 
 constexpr int kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
 
-void check_named(const Node& node, haste_status status) {
-  try {
-    check_cuda(status);
-  } catch (const Error& error) {
-    node.refuse(error.message, error.code);
-  }
-}
-
 template <bool kMax>
 class CudaHastePool {
  public:
@@ -31,8 +23,11 @@ class CudaHastePool {
     if (haste_pool_output_size(&params_, x.shape[2], x.shape[3], &shape[2], &shape[3]) != HASTE_OK)
       node_.refuse(haste_error_message());
     void* const y = output(api(), context, 0, 1, shape);
-    check_named(node_, haste_cuda_pool_run(&params_, HASTE_CUDA_FLOAT32, x.data, x.shape[0], x.shape[1], x.shape[2],
-                                           x.shape[3], y, stream_of(api(), context)));
+    void* const stream = stream_of(api(), context);
+    node_.named([&] {
+      check_cuda(haste_cuda_pool_run(&params_, HASTE_CUDA_FLOAT32, x.data, x.shape[0], x.shape[1], x.shape[2],
+                                     x.shape[3], y, stream));
+    });
   }
 
  private:
@@ -52,8 +47,11 @@ class CudaHasteReorder {
   void compute(OrtKernelContext* context) const {
     const Tensor x = image_input(node_, context);
     void* const y = output(api(), context, 0, 1, x.shape);
-    check_named(node_, haste_cuda_reorder(HASTE_CUDA_FLOAT32, x.data, x_layout_, y, y_layout_, x.shape[0], x.shape[1],
-                                          x.shape[2], x.shape[3], stream_of(api(), context)));
+    void* const stream = stream_of(api(), context);
+    node_.named([&] {
+      check_cuda(haste_cuda_reorder(HASTE_CUDA_FLOAT32, x.data, x_layout_, y, y_layout_, x.shape[0], x.shape[1],
+                                    x.shape[2], x.shape[3], stream));
+    });
   }
 
  private:
