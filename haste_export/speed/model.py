@@ -20,6 +20,7 @@ from haste_export.speed.typical import Counts, typical_counts
 COSTS_FILE = Path(__file__).with_name("costs.json")
 DEFAULT_ISA = "avx512"
 _SUBTILE = 3
+_STOCK_ALIGNMENT = 4  # ONNX Runtime brings tensors of so many channels, or multiples, into its blocked layout
 # Vector operations per bucket, 3x3 at patch 3: multiply-adds per column of pixels, and additions.
 _COLUMN, _LONE_ROW_COLUMN, _EVALUATION = 15, 9, 21
 
@@ -30,7 +31,7 @@ class StockStages:
 
     Attributes:
         call: one run of the operator.
-        blocked: multiply-adds of the blocked kernel, which takes multiples of 16 output channels.
+        blocked: multiply-adds of the blocked kernel, with those of the channels that fill blocks.
         gemm: multiply-adds of the matrix product that serves other layers.
         column: elements of the matrix that is made of the input for it; none for 1x1 kernels.
         output: elements written.
@@ -88,7 +89,7 @@ class Costs:
     """Constants of one instruction set, nanoseconds per unit.
 
     Attributes:
-        stock_blocks: whether ONNX Runtime has kernels on its own blocked layout for this instruction set.
+        stock_block: channels in a block of ONNX Runtime's own layout for this instruction set; 0 where it has none.
         stock: Conv.
         haste: HasteConv.
         reorder: element of a tensor that ONNX Runtime's own blocked layout converts from or to NCHW.
@@ -97,7 +98,7 @@ class Costs:
             further nodes to dispatch, fusions that stock loses, caches that are cold afterwards.
     """
 
-    stock_blocks: bool
+    stock_block: int
     stock: StockStages
     haste: HasteStages
     reorder: float
@@ -116,7 +117,7 @@ def costs_of(isa: str) -> Costs:
     """Constants for one of `known_isas`. Raises KeyError for another name."""
     entry = json.loads(COSTS_FILE.read_text(encoding="utf-8"))[isa]
     return Costs(
-        entry["stock_blocks"],
+        entry["stock_block"],
         StockStages(**entry["stock"]),
         HasteStages(**entry["haste"]),
         entry["reorder"],
@@ -130,23 +131,30 @@ def total(work: StockStages | HasteStages, costs: StockStages | HasteStages) -> 
     return sum(float(getattr(work, field.name)) * float(getattr(costs, field.name)) for field in fields(work))
 
 
-def is_blocked_by_stock(shape: LayerShape) -> bool:
-    """Whether ONNX Runtime's blocked kernels take the layer; others are a matrix product on NCHW."""
-    return shape.out_channels % BLOCK == 0 and (shape.in_channels % BLOCK == 0 or shape.in_channels < BLOCK)
+def is_blocked_by_stock(shape: LayerShape, block: int = BLOCK) -> bool:
+    """Whether ONNX Runtime's blocked kernels take the layer; others are a matrix product on NCHW.
+
+    They take whatever it can bring into their layout, and fill the last block with zeros.
+    """
+    return block > 0 and (shape.in_channels < block or shape.in_channels % _STOCK_ALIGNMENT == 0)
 
 
-def stock_work(shape: LayerShape, stock_blocks: bool = True) -> StockStages:
-    """Units of work of a Conv, for one image."""
+def stock_work(shape: LayerShape, block: int = BLOCK) -> StockStages:
+    """Units of work of a Conv, for one image; `block` as in Costs."""
     pixels = shape.out_h * shape.out_w
-    blocked = stock_blocks and is_blocked_by_stock(shape)
-    products = float(pixels * shape.taps * shape.in_channels * shape.out_channels)
+    inputs, outputs = shape.in_channels, shape.out_channels
+    blocked = is_blocked_by_stock(shape, block)
+    if blocked:
+        outputs = -(-outputs // block) * block
+        inputs = inputs if inputs < block else -(-inputs // block) * block
+    products = float(pixels * shape.taps * inputs * outputs)
     return StockStages(
         call=1,
         blocked=products if blocked else 0,
         gemm=0 if blocked else products,
         column=0 if blocked or shape.taps == 1 else pixels * shape.taps * shape.in_channels,
-        output=pixels * shape.out_channels,
-        weight=shape.taps * shape.in_channels * shape.out_channels,
+        output=pixels * outputs,
+        weight=shape.taps * inputs * outputs,
     )
 
 
@@ -217,5 +225,5 @@ def predict(
     costs = costs_of(isa)
     left = counts if counts is not None else typical_counts(hyperplanes, shape.taps, shape.patch)
     haste = total(haste_work(shape, left, hyperplanes, sparsity), costs.haste)
-    stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
+    stock = total(stock_work(shape, costs.stock_block), costs.stock)
     return Prediction(stock / 1e6, haste / 1e6)

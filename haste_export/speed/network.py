@@ -152,7 +152,7 @@ def build_network(
     for index, (conv, form) in enumerate(decisions):
         shape = _shape(conv, dims, patch_of(conv, form, options) if isinstance(form, ConvForm) else PATCH)
         layers.append(_layer(conv, form, shape, options, costs, hyperplanes))
-        stock_blocks = costs.stock_blocks and shape is not None and is_blocked_by_stock(shape)
+        stock_blocks = shape is not None and is_blocked_by_stock(shape, costs.stock_block)
         ends = [(conv.outputs[0], True)]
         if conv.inputs[0] is not None:
             ends.append((conv.inputs[0], False))
@@ -183,7 +183,7 @@ def _layer(
         haste_work(shape, typical_counts(count, shape.taps, shape.patch), count, options.sparsity)
         for count in (hyperplanes(name), 0)
     )
-    stock = total(stock_work(shape, costs.stock_blocks), costs.stock)
+    stock = total(stock_work(shape, costs.stock_block), costs.stock)
     margin = MARGIN if work.direct == 0 else UNTILED_MARGIN
     return Layer(name, isinstance(form, ConvForm), stock, total(work, costs.haste), total(dense, costs.haste), margin)
 

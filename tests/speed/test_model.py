@@ -73,7 +73,30 @@ def test_work_of_a_layer_by_hand() -> None:
     )
     products = 36 * 9 * 64 * 32
     assert stock_work(shape) == StockStages(1, products, 0, 0, 36 * 32, 9 * 64 * 32)
-    assert stock_work(shape, stock_blocks=False) == StockStages(1, 0, products, 36 * 9 * 64, 36 * 32, 9 * 64 * 32)
+    assert stock_work(shape, block=0) == StockStages(1, 0, products, 36 * 9 * 64, 36 * 32, 9 * 64 * 32)
+
+
+@pytest.mark.parametrize(
+    ("channels", "block", "padded"),
+    [
+        ((96, 24), 16, (96, 32)),
+        ((96, 24), 8, (96, 24)),
+        ((20, 18), 16, (32, 32)),
+        ((3, 7), 16, (3, 16)),
+        ((64, 1), 16, (64, 16)),
+        ((18, 64), 16, None),
+        ((33, 47), 16, None),
+        ((33, 47), 8, None),
+        ((64, 64), 0, None),
+    ],
+)
+def test_stock_fills_blocks_of_channels(channels: tuple[int, int], block: int, padded: tuple[int, int] | None) -> None:
+    """What ONNX Runtime 1.31 does; its optimised model says which Convs are blocked."""
+    work = stock_work(LayerShape(*channels, 6, 6, 3, 3), block)
+    inputs, outputs = padded or channels
+    products = 36 * 9 * inputs * outputs
+    assert (work.blocked, work.gemm) == ((products, 0) if padded else (0, products))
+    assert work.output == 36 * outputs
 
 
 @pytest.mark.parametrize(
