@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haste_export.errors import MissingDependencyError, OptionError, OutputError
+from haste_export.interrupts import held_back
 from haste_export.plan import LayerSetting
 from haste_export.tune.objective import Result
 
@@ -59,7 +60,7 @@ class Search:
         _check_journal(storage)
         try:
             backend = optuna.storages.journal.JournalFileBackend(str(storage))
-            journal = optuna.storages.JournalStorage(backend)
+            journal = optuna.storages.JournalStorage(_WholeLines(backend))
             self._study = optuna.create_study(
                 storage=journal, study_name=name, directions=["minimize", "minimize"], load_if_exists=True
             )
@@ -121,6 +122,20 @@ class Search:
         if len(self._taus) > 1:
             parameters |= {f"tau {name}": self._taus.index(choice[name].tau) for name in self._layers}
         return parameters
+
+
+class _WholeLines:
+    """A backend of Optuna's journal that no interrupt cuts off: it left a lock behind, or failed to remove it twice."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def read_logs(self, log_number_from: int) -> Any:
+        return self._backend.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with held_back():
+            self._backend.append_logs(logs)
 
 
 def _check_journal(path: Path) -> None:
