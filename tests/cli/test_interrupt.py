@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def interrupted(folder: Path, program: list[object], begun: Callable[[int], bool
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where the tests run as a background job, SIGINT is ignored, and so it would be here.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not begun(process.pid):
