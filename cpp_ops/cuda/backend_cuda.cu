@@ -1,4 +1,4 @@
-// The backend of libhaste_ops_cuda.so: kernels, launches and memory on a GPU. cudart is linked statically, so the
+// The backend of libhaste_ops_cuda.so: kernels and launches on a GPU. cudart is linked statically, so the
 // library loads on a machine without a GPU or a driver.
 
 #include <cuda_runtime.h>
@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <string>
 
 #include "backend.h"
-#include "failure.h"
+#include "backend_runtime.h"
 #include "front_group.h"
 
 // Kernel arguments are read where they lie; before compute capability 7.0, and by compilers before 11.7, they are
@@ -22,13 +21,6 @@
 
 namespace haste::cuda {
 namespace {
-
-void check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // an error that is not sticky must not show up in the caller's next call
-  const haste_status status = error == cudaErrorMemoryAllocation ? HASTE_OUT_OF_MEMORY : HASTE_UNSUPPORTED;
-  fail(status, std::string(what) + ": " + cudaGetErrorString(error));
-}
 
 extern __shared__ __align__(16) unsigned char shared_memory[];
 
@@ -135,10 +127,6 @@ void allow_shared(const void* kernel) {
         "cudaFuncSetAttribute");
 }
 
-cudaStream_t stream_of(void* stream) {
-  return static_cast<cudaStream_t>(stream);
-}
-
 unsigned element_blocks(int64_t elements) {
   return static_cast<unsigned>(std::min<int64_t>((elements + kElementThreads - 1) / kElementThreads, 1 << 20));
 }
@@ -146,18 +134,6 @@ unsigned element_blocks(int64_t elements) {
 }  // namespace
 
 namespace backend {
-
-int device_count() {
-  int count = 0;
-  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-  return count;
-}
-
-int current_device() {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  return device;
-}
 
 // Three TF32 products in place of one float32 multiply-add pay where tensor cores do at least four times as many of
 // them: data-centre GPUs and Jetson Orin and Thor, not consumer GPUs of the same generations. The code that was loaded
@@ -189,59 +165,6 @@ DeviceLimits limits() {
           static_cast<size_t>(attribute(cudaDevAttrL2CacheSize)),
           registers,
           has_fast_tf32(major, attribute(cudaDevAttrComputeCapabilityMinor))};
-}
-
-DeviceScope::DeviceScope(int device) : previous_(current_device()) {
-  if (device != previous_) check(cudaSetDevice(device), "cudaSetDevice");
-}
-
-DeviceScope::~DeviceScope() {
-  int device = previous_;
-  if (cudaGetDevice(&device) == cudaSuccess && device != previous_) cudaSetDevice(previous_);
-}
-
-void* allocate(size_t bytes) {
-  void* memory = nullptr;
-  check(cudaMalloc(&memory, bytes), "cudaMalloc");
-  return memory;
-}
-
-void release(void* memory) {
-  cudaFree(memory);
-}
-
-// Without memory pools (some Jetson drivers) growing waits for the device; a warmed-up stream never grows.
-static bool has_memory_pools() {
-  int supported = 0;
-  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, current_device()),
-        "cudaDeviceGetAttribute");
-  return supported != 0;
-}
-
-void* allocate_on(void* stream, size_t bytes) {
-  if (!has_memory_pools()) return allocate(bytes);
-  void* memory = nullptr;
-  check(cudaMallocAsync(&memory, bytes, stream_of(stream)), "cudaMallocAsync");
-  return memory;
-}
-
-void release_on(void* stream, void* memory) {
-  if (!memory) return;
-  if (has_memory_pools()) {
-    check(cudaFreeAsync(memory, stream_of(stream)), "cudaFreeAsync");
-  } else {
-    release(memory);
-  }
-}
-
-void copy(void* to, const void* from, size_t bytes) {
-  check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
-  // From pageable memory it returns when the bytes are staged, and other streams do not wait for what follows.
-  check(cudaStreamSynchronize(cudaStreamLegacy), "cudaStreamSynchronize");
-}
-
-void clear(void* memory, size_t bytes, void* stream) {
-  check(cudaMemsetAsync(memory, 0, bytes, stream_of(stream)), "cudaMemsetAsync");
 }
 
 void prepare(const LayerPlan& layer, haste_cuda_type type) {

@@ -6,19 +6,12 @@
 #include <cstdio>
 #include <string>
 
+#include "system_file.h"
+
 namespace haste {
 namespace {
 
 constexpr size_t kGuess = 512 * 1024;
-
-std::string read_line(const std::string& path) {
-  char line[256] = "";
-  if (std::FILE* file = std::fopen(path.c_str(), "r")) {
-    if (!std::fgets(line, sizeof line, file)) line[0] = 0;
-    std::fclose(file);
-  }
-  return line;
-}
 
 // The folder of the first processor's second-level cache, or "".
 std::string l2_folder() {

@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
+#include <string>
+
+#include "system_file.h"
 
 namespace haste {
 namespace {
@@ -19,12 +20,8 @@ constexpr uintptr_t kHugePage = uintptr_t{2} << 20;  // where pages have 4 KB; w
 
 // MADV_COLLAPSE does not ask what the system's administrator wants.
 bool are_allowed() {
-  std::FILE* const file = std::fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
-  if (!file) return false;
-  char line[64] = "";
-  const bool read = std::fgets(line, sizeof line, file) != nullptr;
-  std::fclose(file);
-  return read && !std::strstr(line, "[never]");
+  const std::string policy = read_line("/sys/kernel/mm/transparent_hugepage/enabled");
+  return !policy.empty() && policy.find("[never]") == std::string::npos;
 }
 
 }  // namespace

@@ -4,27 +4,16 @@
 
 #include "../backend.h"
 
-#include <cuda_runtime_api.h>
-
 #include <deque>
 #include <functional>
 #include <mutex>
-#include <string>
+#include <utility>
 
-#include "../failure.h"
+#include "../backend_runtime.h"
 #include "../host_kernels.h"
 
 namespace haste::cuda {
 namespace {
-
-void check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  fail(error == cudaErrorMemoryAllocation ? HASTE_OUT_OF_MEMORY : HASTE_UNSUPPORTED, what);
-}
-
-cudaStream_t stream_of(void* stream) {
-  return static_cast<cudaStream_t>(stream);
-}
 
 // Launches are kept for good: a captured graph repeats them.
 void launch(void* stream, std::function<void()> kernel) {
@@ -40,43 +29,8 @@ void launch(void* stream, std::function<void()> kernel) {
 
 namespace backend {
 
-int device_count() {
-  int count = 0;
-  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-  return count;
-}
-int current_device() {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  return device;
-}
 DeviceLimits limits() {
   return {4, 99 << 10, 100 << 10, size_t{4} << 20, 1 << 16, false};
-}
-DeviceScope::DeviceScope(int device) : previous_(device) {}
-DeviceScope::~DeviceScope() = default;
-
-void* allocate(size_t bytes) {
-  void* memory = nullptr;
-  check(cudaMalloc(&memory, bytes), "cudaMalloc");
-  return memory;
-}
-void release(void* memory) {
-  cudaFree(memory);
-}
-void* allocate_on(void* stream, size_t bytes) {
-  void* memory = nullptr;
-  check(cudaMallocAsync(&memory, bytes, stream_of(stream)), "cudaMallocAsync");
-  return memory;
-}
-void release_on(void* stream, void* memory) {
-  if (memory) check(cudaFreeAsync(memory, stream_of(stream)), "cudaFreeAsync");
-}
-void copy(void* to, const void* from, size_t bytes) {
-  check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
-}
-void clear(void* memory, size_t bytes, void* stream) {
-  check(cudaMemsetAsync(memory, 0, bytes, stream_of(stream)), "cudaMemsetAsync");
 }
 void prepare(const LayerPlan&, haste_cuda_type) {}
 

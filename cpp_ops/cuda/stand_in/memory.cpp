@@ -11,8 +11,7 @@
 namespace stand_in {
 namespace {
 
-constexpr size_t kRange = size_t{4} << 30;  // reserved, not used, until it is written to
-constexpr size_t kAlignment = 256;          // as of cudaMalloc
+constexpr size_t kAlignment = 256;  // as of cudaMalloc
 constexpr int kFresh = 0x7f, kReleased = 0x7e;
 
 std::mutex mutex;
@@ -23,13 +22,13 @@ std::mutex access_mutex;
 int accesses = 0;
 
 void protect(char* range, int protection) {
-  if (mprotect(range, kRange, protection) != 0) std::abort();
+  if (mprotect(range, kCapacity, protection) != 0) std::abort();
 }
 
 char* range() {
   static char* const memory = [] {
     const int protection = locked() ? PROT_NONE : PROT_READ | PROT_WRITE;
-    void* const reserved = mmap(nullptr, kRange, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const reserved = mmap(nullptr, kCapacity, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reserved == MAP_FAILED) std::abort();
     return static_cast<char*>(reserved);
   }();
@@ -48,7 +47,7 @@ char* take_block(size_t bytes) {
     free_blocks.erase(it);
     return block;
   }
-  if (used + bytes > kRange) return nullptr;
+  if (used + bytes > kCapacity) return nullptr;
   char* const block = range() + used;
   used += bytes;
   return block;
@@ -111,7 +110,7 @@ void release_pinned(void* memory) {
 
 bool is_device(const void* memory) {
   const char* const at = static_cast<const char*>(memory);
-  return at >= range() && at < range() + kRange;
+  return at >= range() && at < range() + kCapacity;
 }
 
 bool is_pinned(const void* memory) {

@@ -5,6 +5,8 @@
 
 namespace stand_in {
 
+constexpr size_t kCapacity = size_t{4} << 30;  // reserved, not used, until it is written to
+
 // Whether HASTE_STAND_IN_LOCK is set: device memory can then be touched only by what a stream does, which it does at
 // once. A host that reads a device pointer is stopped by the processor, as it would be beside a GPU.
 bool locked();

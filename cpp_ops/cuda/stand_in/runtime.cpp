@@ -21,7 +21,6 @@ using stand_in::Stream;
 
 namespace {
 
-constexpr size_t kMemory = size_t{4} << 30;
 std::atomic<int64_t> allocations{0}, copies_to_device{0}, copies_from_device{0};
 
 // Streams 0, 1 and 2 are CUDA's names for default streams.
@@ -75,7 +74,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::memset(properties, 0, sizeof *properties);
   std::strcpy(properties->name, "stand-in");
-  properties->totalGlobalMem = kMemory;
+  properties->totalGlobalMem = stand_in::kCapacity;
   properties->major = 9;
   properties->multiProcessorCount = 4;
   properties->warpSize = 32;
@@ -96,7 +95,7 @@ cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = *total = kMemory;
+  *free = *total = stand_in::kCapacity;
   return cudaSuccess;
 }
 
