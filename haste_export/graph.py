@@ -44,6 +44,12 @@ def nodes_of(model: ir.Model, domain: str, *op_types: str) -> Iterator[ir.Node]:
                 yield node
 
 
+def every_node(model: ir.Model) -> list[ir.Node]:
+    """All nodes, those of subgraphs and local functions too; a list, so that nodes may be replaced."""
+    roots: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    return [node for root in roots for node in root.all_nodes()]
+
+
 def add_initializer(graph: ir.Graph, name: str, data: npt.NDArray[np.generic] | ir.TensorProtocol) -> ir.Value:
     """Add a constant to the graph. The name must be unused."""
     tensor = ir.tensor(data, name=name) if isinstance(data, np.ndarray) else data

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from google.protobuf.message import EncodeError
 
 from haste_export.errors import OptionError, OutputError, UnreadableModelError
-from haste_export.graph import sizes_of
+from haste_export.graph import every_node, sizes_of
 from haste_export.proto import read_proto, to_ir
 from haste_export.replace import real_path, replacements, same_file
 from haste_export.report import Report
@@ -222,13 +222,9 @@ def _size(model: ir.Model) -> int:
 def _tensor_attributes(model: ir.Model) -> list[tuple[ir.Node, ir.Attr]]:
     """Attributes that hold tensors, with their nodes, of subgraphs and local functions too."""
     kinds = (ir.AttributeType.TENSOR, ir.AttributeType.TENSORS)
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
     return [
         (node, attribute)
-        for node in nodes
+        for node in every_node(model)
         for attribute in node.attributes.values()
         if attribute.type in kinds and not attribute.is_ref()
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from haste_export.graph import every_node
+
 
 class RemoveIdentities(ir.passes.InPlacePass):
     """Lets those who read y = Identity(x) read x; an output of a graph keeps its name.
@@ -14,14 +16,8 @@ class RemoveIdentities(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Change the graphs, with their subgraphs, and the local functions."""
-        removed = [_remove(node) for node in _nodes(model) if _is_identity(node)]
+        removed = [_remove(node) for node in every_node(model) if _is_identity(node)]
         return ir.passes.PassResult(model, modified=any(removed))
-
-
-def _nodes(model: ir.Model) -> list[ir.Node]:
-    """All nodes, those of subgraphs and local functions too."""
-    roots: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    return [node for root in roots for node in root.all_nodes()]
 
 
 def _is_identity(node: ir.Node) -> bool:

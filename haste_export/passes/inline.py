@@ -8,6 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, NameFixPass
 
 from haste_export.errors import UnsupportedModelError
+from haste_export.graph import every_node
 
 _GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
@@ -24,7 +25,7 @@ class InlineFunctions(ir.passes.InPlacePass):
         stays = obstacles(model)
         if all(function.identifier() in stays for function in convs_by_function(model)):
             return ir.passes.PassResult(model, modified=False)
-        for node in _every_node(model):
+        for node in every_node(model):
             function = model.functions.get(node.op_identifier())
             if function is not None:
                 _complete(node, function)
@@ -91,12 +92,6 @@ def _complete(call: ir.Node, function: ir.Function) -> None:
     """Give a call all outputs of its function; nothing reads those that it left out."""
     if len(call.outputs) < len(function.outputs):
         call.resize_outputs(len(function.outputs))
-
-
-def _every_node(model: ir.Model) -> Iterator[ir.Node]:
-    yield from model.graph.all_nodes()
-    for function in model.functions.values():
-        yield from function.all_nodes()
 
 
 def _is_conv(node: ir.Node) -> bool:
